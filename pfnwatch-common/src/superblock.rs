@@ -25,6 +25,9 @@ pub const HEAD_SIZE: usize = 96;
 
 const CHECKSUM_AT: usize = 4088;
 
+/// Bytes of a page of `npfns` below minor version 4: those kernels counted in `SZ_4K`, whatever their pages.
+const UNNAMED_PAGE: u64 = 4096;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SuperblockKind {
     /// fsdax: a pfn device under nd_pmem.
@@ -64,7 +67,7 @@ pub struct InfoBlock {
     pub version_minor: u16,
     /// Bytes from `start_pad` to the first usable byte.
     pub dataoff: u64,
-    /// Usable pages, of [`Self::page_size`].
+    /// Usable pages, of [`Self::page_size`]; of 4 KiB below minor version 4.
     pub npfns: u64,
     /// Where the memmap lives: [`Map::from_mode`] knows the two values that a kernel accepts.
     pub mode: u32,
@@ -207,20 +210,20 @@ impl InfoBlock {
 
     /// The geometry that the kernel used when it made the block, as far as the block describes it: the size to a page,
     /// and `start` modulo the align, which is all that the formula needs. It stays right after the namespace was
-    /// resized or moved. `page_size` is the reading kernel's, for blocks that name none; `compat` its
+    /// resized or moved. `page_size` is the reading kernel's, which it takes for a block that names none; `compat` its
     /// `memremap_compat_align()`. `None` if the fields contradict each other, or do not describe the size.
     #[must_use]
     pub fn geometry_when_made(&self, page_size: u64, compat: u64) -> Option<Geometry> {
         if !self.has_npfns() {
             return None;
         }
-        let page_size = self.page_size.map_or(page_size, u64::from);
         let align = self.align.max(compat);
         if !align.is_power_of_two() {
             return None;
         }
         let first = self.reservation()?;
-        let usable = self.npfns.checked_mul(page_size)?;
+        let usable = self.npfns.checked_mul(self.page_size.map_or(UNNAMED_PAGE, u64::from))?;
+        let page_size = self.page_size.map_or(page_size, u64::from);
         let size = first.checked_add(usable)?.checked_add(self.end_trunc.into())?;
         let start = first.wrapping_neg() & (align - 1);
         Some(Geometry { start, size, align: self.align, map: self.map()?, page_size, compat })

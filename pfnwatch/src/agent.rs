@@ -74,7 +74,7 @@ use crate::os::clock::{Clock, Interval};
 use crate::os::privileges::{self, with_capabilities};
 use crate::os::signals::{Signal, Signals};
 use crate::os::{memory_trim, systemd};
-use crate::scan::existing;
+use crate::scan::{self, existing};
 use crate::store::EventStore;
 use crate::sysfs::cgroup::Cgroups;
 use crate::sysfs::inventory::SysfsRoots;
@@ -339,6 +339,7 @@ impl<W: Write> Agent<W> {
         self.reconcile()?;
         self.check_store()?;
         self.heartbeat(false);
+        self.compare_devices()?;
         self.expire_exemptions()?;
         self.forget_destroyed();
         self.memmap.on_tick(&self.options.paths);
@@ -789,6 +790,20 @@ impl<W: Write> Agent<W> {
         self.emit_all(regression)?;
         let regression = self.baseline.compare_memmap_return(self.publisher.store_mut());
         self.emit_all(regression)
+    }
+
+    /// Compares the devices that no namespace owns with what they served under earlier kernels.
+    fn compare_devices(&mut self) -> Result<(), Fatal> {
+        let since_boot = self.clock.since_boot();
+        if !self.baseline.is_device_comparison_due(since_boot) {
+            return Ok(());
+        }
+        // What cannot be read now is compared the next time.
+        let Ok(inventory) = self.read_inventory() else { return Ok(()) };
+        let devices = scan::devices(inventory, &self.facts);
+        let now = self.clock.wall();
+        let regressions = self.baseline.observe_devices(self.publisher.store_mut(), &devices, since_boot, now);
+        self.emit_all(regressions)
     }
 
     /// Saves now and then, and at the end, that this kernel still runs.

@@ -18,7 +18,8 @@ pub mod vmlinux;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -73,6 +74,11 @@ pub enum ImageFileError {
         "no kernel in it, neither a libnvdimm module nor an image (vmlinuz): name /lib/modules/VERSION, or the root above lib/modules and boot"
     )]
     Nothing,
+    #[error(
+        "files of Linux {}, neither its libnvdimm module nor its image (vmlinuz) among them: name its other packages as well",
+        .0.join(", ")
+    )]
+    OtherFiles(Vec<String>),
     #[error("no kernel in it, it depends on other packages: name these instead: {}", .0.join(", "))]
     OnlyDepends(Vec<String>),
     #[error("neither a .deb, an .rpm, a libnvdimm.ko (plain, .gz, .xz, .zst), a kernel image nor an installed tree")]
@@ -95,10 +101,14 @@ impl KernelImages {
                 Err(error) => candidates.failures.push((path.display().to_string(), error)),
             }
         }
-        // Beside the packages that it depends on, such a package is no failure.
-        if !candidates.kernels.is_empty() {
-            candidates.failures.retain(|(_, error)| !matches!(error, ImageFileError::OnlyDepends(_)));
-        }
+        let Self { kernels, failures } = &mut candidates;
+        failures.retain(|(_, error)| match error {
+            // Beside the packages that it depends on, such a package is no failure.
+            ImageFileError::OnlyDepends(_) => kernels.is_empty(),
+            // Neither is one with other modules of a kernel that is there.
+            ImageFileError::OtherFiles(releases) => !releases.iter().all(|release| kernels.contains_key(release)),
+            _ => true,
+        });
         candidates
     }
 
@@ -125,7 +135,15 @@ impl KernelImages {
 
     fn add_package(&mut self, path: &Path, kind: PackageKind) -> Result<usize, ImageFileError> {
         let mut found = 0;
-        package::files(path, kind, kernel_paths::is_wanted, |entry| {
+        let releases = RefCell::new(BTreeSet::new());
+        let is_wanted = |inside: &str| {
+            if let Some(release) = kernel_paths::release(inside).filter(|release| !releases.borrow().contains(*release))
+            {
+                releases.borrow_mut().insert(release.to_owned());
+            }
+            kernel_paths::is_wanted(inside)
+        };
+        package::files(path, kind, is_wanted, |entry| {
             let inside = Path::new(&entry.path);
             if let Some(release) = kernel_paths::release_of_builtin_list(inside) {
                 found += self.add_builtin_list(release, &entry.bytes);
@@ -139,7 +157,8 @@ impl KernelImages {
             }
             Ok(())
         })?;
-        Ok(found)
+        let releases: Vec<_> = releases.into_inner().into_iter().collect();
+        if found == 0 && !releases.is_empty() { Err(ImageFileError::OtherFiles(releases)) } else { Ok(found) }
     }
 
     fn add_bytes(&mut self, label: &str, bytes: &[u8]) -> Result<(), ImageFileError> {

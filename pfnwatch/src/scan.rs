@@ -9,6 +9,7 @@ use crate::model::scan_result::{AssessedNamespace, ScanResult};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::SystemTime;
 
 use anyhow::ensure;
 use pfnwatch_common::InfoBlock;
@@ -17,10 +18,12 @@ use uuid::Uuid;
 
 use crate::analysis::assess::assess;
 use crate::analysis::memmap::device::of_device;
+use crate::analysis::why::kernel_message::LoggedMessage;
+use crate::analysis::why::log_failure::of_log;
 use crate::bpf::block_reader::BlockReader;
 use crate::kernel::features::privileges::Privileges;
 use crate::model::control::ObservedBlock;
-use crate::model::device::{AssessedDevice, DeviceTotals, MemoryDevice};
+use crate::model::device::{AssessedDevice, DeviceTotals, MemoryDevice, MemoryHotplug};
 use crate::model::facts::KernelParameters;
 use crate::model::info_block::SavedInfoBlock;
 use crate::model::inventory::{InfoBlocks, Inventory, Namespace};
@@ -28,7 +31,9 @@ use crate::model::kernel::{KernelFacts, MemmapCounter};
 use crate::model::memmap_return::MemmapVerdict;
 use crate::model::thresholds::Thresholds;
 use crate::model::verdict::{NamespaceTotals, Verdict};
+use crate::model::why::Finding;
 use crate::os::control_client;
+use crate::os::kernel_log::{KMSG, KernelLog, boot_time};
 use crate::os::paths::Paths;
 use crate::sysfs::inventory::usage::Usage;
 use crate::sysfs::inventory::{SysfsRoots, facts};
@@ -81,6 +86,7 @@ impl ScanResult {
         let (mut blocks, blocks_problem) = info_blocks(paths, &inventory, &enabled);
         if inventory.namespaces.iter().any(Namespace::is_disabled) {
             blocks.add_saved(&inventory.namespaces, &saved());
+            blocks.add_logged(&inventory.namespaces, &logged_failures(paths));
         }
         let kernel = kernel?;
         let memmap_counter = MemmapCounter::read(paths, &kernel);
@@ -111,11 +117,7 @@ impl ScanResult {
             AssessedNamespace { namespace, facts, assessment, users: None }
         };
         let namespaces = inventory.namespaces.into_iter().map(judge).collect();
-        let weigh = |device: MemoryDevice| {
-            let memory = of_device(&device, &inventory.hotplug, &host);
-            AssessedDevice { device, memory }
-        };
-        let devices: Vec<_> = inventory.devices.into_iter().map(weigh).collect();
+        let devices = assess_devices(inventory.devices, &inventory.hotplug, &host);
         let verdict = totals.verdict(thresholds);
         Self {
             kernel,
@@ -129,6 +131,17 @@ impl ScanResult {
             blocks_problem: None,
         }
     }
+}
+
+fn assess_devices(devices: Vec<MemoryDevice>, hotplug: &MemoryHotplug, host: &KernelParameters) -> Vec<AssessedDevice> {
+    let assess = |device: MemoryDevice| AssessedDevice { memory: of_device(&device, hotplug, host), device };
+    devices.into_iter().map(assess).collect()
+}
+
+/// The devices of an inventory that no namespace owns.
+#[must_use]
+pub fn devices(inventory: Inventory, kernel: &KernelFacts) -> Vec<AssessedDevice> {
+    assess_devices(inventory.devices, &inventory.hotplug, &KernelParameters::from(kernel))
 }
 
 /// The info blocks of an inventory, and why those of enabled namespaces are missing, if they were asked for.
@@ -162,6 +175,14 @@ fn add_observed(observed: &[ObservedBlock], inventory: &Inventory, blocks: &mut 
             blocks.insert(&namespace.name, *bytes);
         }
     }
+}
+
+/// What the kernel logged of namespaces in this boot; nothing if the log cannot be read.
+fn logged_failures(paths: &Paths) -> Vec<Finding> {
+    let log =
+        paths.is_own_sysfs().then(|| KernelLog::read(Path::new(KMSG), |text| LoggedMessage::parse(text).is_some()));
+    let log = log.and_then(Result::ok).unwrap_or_default();
+    of_log(&log.records, boot_time(SystemTime::now()))
 }
 
 /// Adds the blocks of enabled namespaces that are not known yet. If a block cannot be read, sysfs is used for that namespace.

@@ -11,6 +11,7 @@ mod convert;
 mod costs;
 mod damaged;
 mod deliveries;
+mod devices;
 mod error;
 mod event_store;
 mod events;

@@ -55,7 +55,7 @@ fn cxl_memory_is_a_row_in_each_mode() -> Result<()> {
     let region = Region::create(Kind::Ram, &[1])?;
     let name = cxl::dax_device(&region)?;
     let start = start_address(&name)?;
-    let same = json!({ "kind": "cxl", "parent": region.name, "size_bytes": GIB, "align_bytes": 2 * MIB, "start_address": start });
+    let same = json!({ "kind": "cxl", "parent": region.name, "size_bytes": GIB, "align_bytes": 2 * MIB, "start_address": start, "serial": "0x1" });
     device(&name, &same)?;
     device(&name, &json!({ "mode": "disabled", "driver": null, "memmap_place": "none", "memmap_dram_bytes": 0 }))?;
 
@@ -110,7 +110,7 @@ fn two_interleaved_cxl_devices_are_one_row() -> Result<()> {
     cxl::bind(&name, "device_dax")?;
     device(
         &name,
-        &json!({ "kind": "cxl", "size_bytes": 2 * GIB, "memmap_dram_bytes": 8 * MIB, "deduplicated": true }),
+        &json!({ "kind": "cxl", "serial": "0x1+0x2", "size_bytes": 2 * GIB, "memmap_dram_bytes": 8 * MIB, "deduplicated": true }),
     )?;
     cxl::unbind(&name, "device_dax")?;
     region.delete()

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::infoblock::{InfoBlock, raw};
-use guest::{GIB, MIB, command, dmesg, facts, namespace, regions, sysfs};
+use guest::{GIB, MIB, command, dmesg, facts, namespace, pfnwatch, regions, sysfs};
 use nix::libc;
 use serde_json::{Value, json};
 use std::fs;
@@ -151,6 +151,12 @@ fn block_that_does_not_fit_this_kernel_is_rejected() -> Result<()> {
         assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP), "{error}");
         let logged = before.since()?;
         ensure!(logged.iter().any(|message| message.text.contains(&said)), "{said:?} is not in {logged:?}");
+        // Now that it is disabled, the log goes before the block that the agent saved.
+        let scan = pfnwatch::scan(0)?;
+        let row = pfnwatch::row(&scan, &made.namespace)?;
+        let detail = row.get("detail").and_then(Value::as_str).unwrap_or_default();
+        let is_of_log = detail.contains(&said) && detail.contains("(kernel log of ");
+        ensure!(has_text(row, "verdict", "refused") && is_of_log, "{row:#}");
         let refused = agent.event("the namespace's probe", TIMEOUT, |event| {
             let ours = has_text(event, "namespace_uuid", &made.namespace_uuid) && has_text(event, "event", "probe");
             (ours && has_text(event, "result", "refused")).then(|| event.clone())

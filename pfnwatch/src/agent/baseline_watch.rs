@@ -1,15 +1,20 @@
-//! What namespaces cost, now and before: learned from scans, events and the kernel's facts, and saved in the event store.
+//! What namespaces cost and what devices serve, now and before: learned from scans, events and the kernel's facts, and saved in the
+//! event store.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use pfnwatch_common::Map;
 
-use crate::analysis::baseline::{CostHistory, RegressionChange, change, host_regression, memmap_regression, reference};
+use crate::analysis::baseline::{
+    CostHistory, DeviceHistory, RegressionChange, change, host_regression, memmap_regression, reference,
+};
 use crate::kernel::boot;
 use crate::model::capacity::{
-    AcceptError, Acceptance, BaselineScope, Cost, CostRecord, NamespaceKey, Regression, observed_kernel,
+    AcceptError, Acceptance, BaselineScope, Cost, CostRecord, DeviceKey, DeviceState, NamespaceKey, Regression,
+    observed_kernel,
 };
+use crate::model::device::AssessedDevice;
 use crate::model::event::{Body, CapacityRegression, Event, MaxStructPageReport, SetUp, Time};
 use crate::model::kernel::KernelFacts;
 use crate::model::scan_result::{AssessedNamespace, ScanResult};
@@ -17,7 +22,7 @@ use crate::model::store::BootRow;
 use crate::os::paths::Paths;
 use crate::store::EventStore;
 
-/// The costs of the host and of its namespaces, now and before.
+/// The costs of the host and of its namespaces, and what its devices serve, now and before.
 #[derive(Debug)]
 pub(super) struct BaselineWatch {
     release: String,
@@ -26,6 +31,9 @@ pub(super) struct BaselineWatch {
     /// How many boots were evicted because there were too many.
     evicted_boots: u64,
     history: CostHistory,
+    devices: DeviceHistory,
+    /// When devices were compared last, as time since boot.
+    devices_compared: Option<Duration>,
     host: Option<Regression>,
     /// Whether the running kernel returns memmaps in DRAM.
     memmap_returned: Option<bool>,
@@ -40,6 +48,9 @@ pub(super) struct BaselineWatch {
 /// and later kernels are compared with.
 const MAX_BOOTS: usize = 256;
 
+/// How often devices are compared, and how long after boot first: udev and services bring their memory online.
+const DEVICE_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
 /// How often that is saved while nothing else is learned.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
@@ -53,6 +64,8 @@ impl BaselineWatch {
             boots: store.boots().unwrap_or_default(),
             evicted_boots: 0,
             history: CostHistory::new(store.costs().unwrap_or_default()),
+            devices: DeviceHistory::new(store.devices().unwrap_or_default()),
+            devices_compared: None,
             host: None,
             memmap_returned: None,
             memmap: None,
@@ -127,7 +140,8 @@ impl BaselineWatch {
         }
         let costs: Vec<_> = self.history.records().cloned().collect();
         // What is not saved now is saved at the next call.
-        if store.save_boots(&self.boots).and_then(|()| store.save_costs(&costs)).is_some() {
+        let saved = store.save_boots(&self.boots).and_then(|()| store.save_costs(&costs));
+        if saved.and_then(|()| store.replace_devices(self.devices.records())).is_some() {
             self.file_number = number;
         }
     }
@@ -149,9 +163,9 @@ impl BaselineWatch {
         self.evicted_boots += u64::try_from(surplus.len()).unwrap_or(u64::MAX);
     }
 
-    /// How many boots and costs were evicted because there were too many.
-    pub(super) const fn evicted(&self) -> (u64, u64) {
-        (self.evicted_boots, self.history.evicted())
+    /// How many boots, costs and devices were evicted because there were too many.
+    pub(super) const fn evicted(&self) -> [u64; 3] {
+        [self.evicted_boots, self.history.evicted(), self.devices.evicted()]
     }
 
     fn regression_of(&self, boot: &BootRow) -> Option<Regression> {
@@ -175,6 +189,29 @@ impl BaselineWatch {
         self.save(store, learned)
     }
 
+    /// Whether it is time to compare the devices of the dax bus with those under earlier kernels.
+    pub(super) fn is_device_comparison_due(&self, since_boot: Duration) -> bool {
+        since_boot.saturating_sub(self.devices_compared.unwrap_or_default()) >= DEVICE_INTERVAL
+    }
+
+    /// Learns from all devices of the dax bus that no namespace owns.
+    pub(super) fn observe_devices(
+        &mut self,
+        store: &mut EventStore,
+        devices: &[AssessedDevice],
+        since_boot: Duration,
+        now: SystemTime,
+    ) -> Vec<Body> {
+        self.devices_compared = Some(since_boot);
+        let state = |assessed| DeviceState::of(assessed, &self.release, Time(now));
+        let keyed = devices.iter().filter_map(|assessed| Some((device_key(assessed)?, state(assessed)))).collect();
+        let changes = self.devices.observe(keyed);
+        if !changes.is_empty() {
+            store.replace_devices(self.devices.records());
+        }
+        changes.into_iter().filter_map(event_of).collect()
+    }
+
     /// Learns from an event.
     pub(super) fn observe_event(&mut self, store: &mut EventStore, event: &Event) -> Vec<Body> {
         let learned = match &event.body {
@@ -187,7 +224,8 @@ impl BaselineWatch {
 
     /// The regressions that have not ended.
     pub(super) fn regressions(&self) -> Vec<Regression> {
-        self.host.iter().chain(&self.memmap).cloned().chain(self.history.regressions()).collect()
+        let of_host = self.host.iter().chain(&self.memmap).cloned();
+        of_host.chain(self.history.regressions()).chain(self.devices.regressions()).collect()
     }
 
     /// Makes the present cost the baseline, and returns the regression that ends with it.
@@ -206,6 +244,13 @@ impl BaselineWatch {
                 let (record, regression) = self.history.accept_preview(namespace, acceptance)?;
                 store.save_costs(std::slice::from_ref(&record)).ok_or(AcceptError::NotSaved)?;
                 self.history.replace(record);
+                Ok(regression)
+            }
+            BaselineScope::Device(device) => {
+                let (record, regression) = self.devices.accept_preview(device, acceptance)?;
+                let records = self.devices.with(&record);
+                store.replace_devices(&records).ok_or(AcceptError::NotSaved)?;
+                self.devices.replace_all(records);
                 Ok(regression)
             }
         }
@@ -313,6 +358,17 @@ fn namespace(assessed: &AssessedNamespace) -> Option<NamespaceKey> {
     })
 }
 
+/// `None` without root: a device is identified by its address.
+fn device_key(assessed: &AssessedDevice) -> Option<DeviceKey> {
+    let it = &assessed.device;
+    Some(DeviceKey {
+        device: it.name.clone(),
+        serial: it.serial.clone(),
+        start_address: it.start()?,
+        size_bytes: it.size.clone().ok()?,
+    })
+}
+
 fn event_of(change: RegressionChange) -> Option<Body> {
     match change {
         RegressionChange::Unchanged | RegressionChange::Recorded => None,
@@ -321,5 +377,7 @@ fn event_of(change: RegressionChange) -> Option<Body> {
     }
 }
 
+#[cfg(test)]
+mod device_tests;
 #[cfg(test)]
 mod tests;

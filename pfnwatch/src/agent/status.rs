@@ -147,12 +147,13 @@ impl AgentSnapshot<'_> {
 
     fn evictions(&self) -> BTreeMap<String, u64> {
         let (labels, predictions) = self.assessor.evicted();
-        let (boots, costs) = self.baseline.evicted();
+        let [boots, costs, devices] = self.baseline.evicted();
         let store = self.store.health();
         let counts = [
             ("boots", boots),
             ("costs", costs),
             ("damaged_stores", store.deleted_damaged),
+            ("devices", devices),
             ("exemption_descriptions", self.guard.evicted_descriptions()),
             ("info_blocks", self.info_blocks.evicted()),
             ("labels", labels),

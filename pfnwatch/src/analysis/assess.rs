@@ -49,10 +49,13 @@ pub fn assess(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds) -
     }
 }
 
-/// Why the kernel does not enable a namespace whose block cannot be seen.
+/// Why the kernel does not enable a namespace whose block cannot be seen: what it logged, then what is known of the block.
 fn refusal_while_disabled(facts: &Facts, host: &KernelParameters) -> Option<EnableRefusal> {
     if !matches!(facts.obstacle, Some(Obstacle::Disabled { .. })) {
         return None;
+    }
+    if facts.refusal.is_some() {
+        return facts.refusal.clone();
     }
     let (start, size) = (facts.start, facts.size);
     if facts.mode == NamespaceMode::Whole {

@@ -1,9 +1,11 @@
 //! Capacity regressions: what memmaps cost now, compared with what they cost before.
 //!
-//! Two things can cost more than before: each namespace that this host creates from now on (`host_regression`), if its kernel reserves more
-//! for each page than the kernel of an earlier boot; and one namespace (`cost_history`) that such a kernel created again. Both are
-//! pure; `agent/baseline_watch` feeds them and saves the results.
+//! Three things can cost more than before: each namespace that this host creates from now on (`host_regression`), if its kernel reserves more
+//! for each page than the kernel of an earlier boot; one namespace (`CostHistory`) that such a kernel created again; and a device without a
+//! namespace (`DeviceHistory`) whose memory a later kernel uses in another way. All are pure; `agent/baseline_watch` feeds them and saves
+//! the results.
 
+mod device;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +15,7 @@ use pfnwatch_common::reservation::REFERENCE_STRUCT_PAGE;
 use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
 use uuid::Uuid;
 
+pub use self::device::DeviceHistory;
 use super::memmap::{MappedNamespace, unreturned_bytes};
 use crate::model::capacity::{
     AcceptError, Acceptance, Cost, CostRecord, NamespaceKey, ObservedKernel, Regression, RegressionSubject,

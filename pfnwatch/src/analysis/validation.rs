@@ -119,6 +119,23 @@ mod tests {
         assert_eq!(refusals(&empty, PLACE, &older), [], "before 6.6");
     }
 
+    /// `nd_pfn_validate()` takes a block below version 1.4 for one of its own page size and of 64 bytes for each page, whatever made it.
+    #[test]
+    fn a_block_below_version_1_4_is_taken_for_one_of_the_kernel_s_page_size() {
+        let older = InfoBlock { version_minor: 3, page_size: None, ..InfoBlock::sample(18 * MIB, 64) };
+        let large_pages = KernelParameters { page_size: 65536, ..kernel() };
+        for kernel in [kernel(), large_pages] {
+            assert_eq!(refusals(&older, PLACE, &kernel), [], "pages of {}", kernel.page_size);
+        }
+        let debugging = KernelParameters { struct_page: Some(80), ..kernel() };
+        let refused = refusals(&older, PLACE, &debugging);
+        assert!(matches!(refused[..], [EnableRefusal::StructPage { block: 64, kernel: 80 }]), "{refused:?}");
+        // Version 1.4 records its page size.
+        let newer = InfoBlock { version_minor: 4, page_size: Some(65536), ..older };
+        assert_eq!(refusals(&newer, PLACE, &large_pages), []);
+        assert!(matches!(first(&newer), Some(EnableRefusal::PageSize { .. })));
+    }
+
     #[test]
     fn what_is_unknown_refuses_nothing() {
         let odd = InfoBlock { align: 16 * MIB, kind: SuperblockKind::Dax, ..InfoBlock::sample(2 * GIB, 32) };

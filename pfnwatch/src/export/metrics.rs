@@ -264,10 +264,11 @@ fn regressions(view: &View) -> [Family; 2] {
             RegressionSubject::Host => subject == "host",
             RegressionSubject::Namespace(_) => subject == "namespace",
             RegressionSubject::MemmapReturn { .. } => subject == "memmap_return",
+            RegressionSubject::Device(_) => subject == "device",
         };
         view.regressions.iter().filter(is_it).collect::<Vec<_>>()
     };
-    let by_subject = ["host", "namespace", "memmap_return"].map(|subject| (subject, of(subject)));
+    let by_subject = ["host", "namespace", "memmap_return", "device"].map(|subject| (subject, of(subject)));
     let lost = |all: &[&Regression]| all.iter().map(|it| it.lost_bytes()).fold(0, u64::saturating_add);
     let counts = by_subject.iter().map(|(subject, all)| ((*subject).to_owned(), all.len()));
     let bytes = by_subject.iter().map(|(subject, all)| ((*subject).to_owned(), lost(all)));
@@ -275,7 +276,7 @@ fn regressions(view: &View) -> [Family; 2] {
         Family::gauge("pfnwatch_capacity_regressions", "Capacity regressions that stand.").each("subject", counts),
         Family::gauge(
             "pfnwatch_capacity_regressed_bytes",
-            "What is reserved more than before, in all namespaces and for the host in one of 1 TiB to come, or of that is not returned.",
+            "What is reserved more than before, in all namespaces and for the host in one of 1 TiB to come, or of that is not returned; what devices lost.",
         )
         .each("subject", bytes),
     ]

@@ -13,6 +13,12 @@ pub(super) fn is_wanted(path: &str) -> bool {
     !debug && (MODULES.contains(&name) || name == BUILTIN_LIST || name == "vmlinuz" || name.starts_with("vmlinuz-"))
 }
 
+/// The release of a file in a package, as `lib/modules/V/…` or `usr/lib/modules/V/…`.
+pub(super) fn release(path: &str) -> Option<&str> {
+    let below = path.strip_prefix("usr/").unwrap_or(path).strip_prefix("lib/modules/")?;
+    below.split_once('/').map(|(release, _)| release)
+}
+
 /// The release whose list of built-in modules `path` is: the folder's name.
 pub(super) fn release_of_builtin_list(path: &Path) -> Option<String> {
     let is_list = path.file_name().is_some_and(|name| name == BUILTIN_LIST);

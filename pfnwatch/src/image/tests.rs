@@ -124,6 +124,37 @@ fn a_package_that_only_depends_on_others_names_them() {
     assert_eq!((both.kernels.len(), both.failures.len()), (1, 0));
 }
 
+/// Ubuntu's and Fedora's kernels: most modules are in packages without libnvdimm and image.
+#[test]
+fn packages_with_other_modules_of_a_kernel_are_joined_with_it() {
+    let (image, module) = (image(), libnvdimm(128, 7));
+    let boot = ("boot/vmlinuz-6.1.0-50-amd64", image.as_slice());
+    let list = ("lib/modules/6.1.0-50-amd64/modules.builtin", b"kernel/fs/a.ko\n".as_slice());
+    let other = ("usr/lib/modules/6.1.0-50-amd64/kernel/fs/b.ko", b"b".as_slice());
+    let foreign = ("lib/modules/6.2.0/kernel/fs/b.ko", b"b".as_slice());
+    for package in [deb, rpm] {
+        let folder = folder(&[
+            ("image", &package(&[boot])),
+            ("modules", &package(&[list, (KO, &module)])),
+            ("core", &package(&[list])),
+            ("extra", &package(&[other])),
+            ("foreign", &package(&[foreign])),
+        ]);
+        let path = |name: &str| folder.path().join(name);
+        for order in [["extra", "image", "core", "modules"], ["modules", "core", "image", "extra"]] {
+            assert_eq!(found(&order.map(path)), (Some(128), Some(64)));
+        }
+        let failure = |names: &[&str]| {
+            let paths: Vec<_> = names.iter().map(|name| path(name)).collect();
+            let mut read = KernelImages::read(paths.iter().map(PathBuf::as_path));
+            assert_eq!(read.failures.len(), 1, "{:?}", read.failures);
+            read.failures.remove(0).1.to_string()
+        };
+        assert!(failure(&["extra"]).starts_with("files of Linux 6.1.0-50-amd64, neither its libnvdimm"));
+        assert!(failure(&["image", "foreign"]).starts_with("files of Linux 6.2.0, neither"));
+    }
+}
+
 #[test]
 fn each_path_without_a_kernel_has_its_reason() {
     let folder =

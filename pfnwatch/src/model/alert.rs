@@ -107,6 +107,9 @@ pub enum AlertName {
     /// A namespace costs more than it did.
     #[serde(rename = "PfnwatchNamespaceRegression")]
     NamespaceRegression,
+    /// A device of the dax bus lost capacity under a later kernel.
+    #[serde(rename = "PfnwatchDeviceRegression")]
+    DeviceRegression,
     /// A namespace costs more than it should.
     #[serde(rename = "PfnwatchNamespaceOversize")]
     NamespaceOversize,
@@ -169,6 +172,7 @@ impl AlertName {
             Self::CreationDenied | Self::Test => Severity::Info,
             Self::CapacityRegression
             | Self::NamespaceRegression
+            | Self::DeviceRegression
             | Self::NamespaceOversize
             | Self::NamespaceRefused
             | Self::Blind

@@ -1,8 +1,11 @@
 //! Capacity regressions: what a memmap costs now beside what it cost before.
 
+mod device;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::device::{DeviceKey, DeviceLoss, DeviceRecord, DeviceState, RegressedDevice, losses};
 use crate::model::event::Time;
 use crate::model::store::BootRow;
 use crate::model::units::Bytes;
@@ -21,11 +24,12 @@ pub struct Regression {
 }
 
 impl Regression {
-    /// What is reserved more than before, or DRAM that is not returned, in bytes.
+    /// What is reserved more than before, DRAM that is not returned, or what a device lost, in bytes.
     #[must_use]
-    pub const fn lost_bytes(&self) -> u64 {
-        match self.subject {
-            RegressionSubject::MemmapReturn { not_returned_bytes } => not_returned_bytes,
+    pub fn lost_bytes(&self) -> u64 {
+        match &self.subject {
+            RegressionSubject::MemmapReturn { not_returned_bytes } => *not_returned_bytes,
+            RegressionSubject::Device(it) => it.lost_bytes(),
             RegressionSubject::Host | RegressionSubject::Namespace(_) => {
                 self.after.reservation_bytes.saturating_sub(self.before.reservation_bytes)
             }
@@ -48,6 +52,8 @@ pub enum RegressionSubject {
         /// DRAM in bytes that is lost each time a namespace of 1 TiB with map=mem is disabled.
         not_returned_bytes: u64,
     },
+    /// One device of the dax bus that no namespace owns. The costs are the bytes of its memmap.
+    Device(RegressedDevice),
 }
 
 /// A namespace, as it is told apart from others over boots, kernels and reconfigurations.
@@ -101,6 +107,8 @@ pub enum BaselineScope {
     Host,
     /// A namespace's, by its name, its namespace uuid or its first address (`0x…`).
     Namespace(String),
+    /// A device's, by its name, its serial or its first address (`0x…`).
+    Device(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,7 +116,7 @@ pub enum AcceptError {
     /// There is no regression of that name.
     #[error("{0} does not cost more than it did, as far as the agent knows: `pfnwatch baseline` shows what does")]
     NoRegression(String),
-    #[error("several namespaces went by the name {0}: say its namespace uuid, or its first address as 0x…")]
+    #[error("several went by the name {0}: say its namespace uuid, or its first address as 0x…")]
     Ambiguous(String),
     /// The regression is that of an earlier boot, or of a libnvdimm that is not loaded.
     #[error("what the running kernel reserves for each page is not known: load libnvdimm, and accept it then")]
@@ -210,6 +218,15 @@ pub fn describe(regression: &Regression) -> String {
             Bytes(*not_returned_bytes)
         );
     }
+    if let RegressionSubject::Device(it) = subject {
+        return format!(
+            "{} lost capacity under Linux {}, compared with Linux {}: {}",
+            subject_text(subject),
+            after.kernel,
+            before.kernel,
+            it.describe()
+        );
+    }
     format!(
         "{} costs {} now ({}) and cost {} ({}): {} more",
         subject_text(subject),
@@ -223,9 +240,21 @@ pub fn describe(regression: &Regression) -> String {
 
 #[must_use]
 pub fn describe_ended(regression: &Regression) -> String {
-    let Regression { subject, after, .. } = regression;
-    if matches!(subject, RegressionSubject::MemmapReturn { .. }) {
-        return format!("a memmap in DRAM is returned again (Linux {} did not)", after.kernel);
+    let Regression { subject, before, after } = regression;
+    match subject {
+        RegressionSubject::MemmapReturn { .. } => {
+            return format!("a memmap in DRAM is returned again (Linux {} did not)", after.kernel);
+        }
+        RegressionSubject::Device(it) => {
+            return format!(
+                "{} has no capacity regression any more; compared with Linux {}, under Linux {}: {}",
+                subject_text(subject),
+                before.kernel,
+                after.kernel,
+                it.describe()
+            );
+        }
+        RegressionSubject::Host | RegressionSubject::Namespace(_) => {}
     }
     format!(
         "{} does not cost {} any more ({})",
@@ -240,6 +269,15 @@ pub fn describe_accepted(regression: &Regression) -> String {
     let Regression { subject, before, after } = regression;
     if matches!(subject, RegressionSubject::MemmapReturn { .. }) {
         return format!("that a memmap in DRAM is not returned ({}) is the baseline from now on", under_kernel(after));
+    }
+    if let RegressionSubject::Device(it) = subject {
+        return format!(
+            "what {} serves under Linux {} is the baseline from now on; compared with Linux {}: {}",
+            subject_text(subject),
+            after.kernel,
+            before.kernel,
+            it.describe()
+        );
     }
     format!(
         "that {} costs {} ({}) is the baseline from now on; it cost {} ({})",
@@ -257,6 +295,7 @@ pub fn subject_text(subject: &RegressionSubject) -> String {
         RegressionSubject::Host => "a namespace of 1 TiB with map=dev".to_owned(),
         RegressionSubject::Namespace(it) => format!("{} of {}", it.namespace, Bytes(it.size_bytes)),
         RegressionSubject::MemmapReturn { .. } => "a memmap in DRAM".to_owned(),
+        RegressionSubject::Device(it) => format!("{} of {}", it.device.device, Bytes(it.device.size_bytes)),
     }
 }
 

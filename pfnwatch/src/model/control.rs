@@ -212,7 +212,7 @@ fn check_subject(subject: ExemptionSubject) -> Result<(), ErrorResponse> {
 fn check_scope(scope: &BaselineScope) -> Result<(), ErrorResponse> {
     match scope {
         BaselineScope::Host => Ok(()),
-        BaselineScope::Namespace(name) => check_name(name),
+        BaselineScope::Namespace(name) | BaselineScope::Device(name) => check_name(name),
     }
 }
 
@@ -235,7 +235,9 @@ fn check_name(name: &str) -> Result<(), ErrorResponse> {
     if fits {
         Ok(())
     } else {
-        Err(ErrorResponse::usage("a namespace is named as in namespace0.0, or by its namespace uuid"))
+        Err(ErrorResponse::usage(
+            "a namespace is named as in namespace0.0, or by its namespace uuid, and a device as in dax0.0",
+        ))
     }
 }
 

@@ -12,6 +12,8 @@ pub struct MemoryDevice {
     pub kind: DeviceKind,
     /// What made it: `region0`, `hmem.0`; `None` if its place in sysfs does not show that.
     pub parent: Option<String>,
+    /// The serial numbers of the CXL devices that its memory is on, joined by `+`; `None` for other memory, and if unknown.
+    pub serial: Option<String>,
     pub driver: DeviceDriver,
     /// Bytes.
     pub size: Attribute<u64>,
@@ -145,7 +147,9 @@ impl Default for MemoryHotplug {
 }
 
 /// Where a memmap is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, strum::IntoStaticStr)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, strum::IntoStaticStr,
+)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]

@@ -67,7 +67,7 @@ pub struct Facts {
     pub enabled: bool,
     /// Its memory is in use as system RAM (dax_kmem).
     pub system_ram: bool,
-    /// The kernel's refusal, from an event.
+    /// The kernel's refusal, from an event or from its messages of this boot.
     pub refusal: Option<EnableRefusal>,
     pub obstacle: Option<Obstacle>,
 }
@@ -160,6 +160,14 @@ pub enum EnableRefusal {
         Bytes(*.compat)
     )]
     MapMisaligned { compat: u64 },
+    /// What the kernel logged when it refused to enable the namespace.
+    #[error("{explanation}: \"{message}\" (kernel log{})", .time.as_ref().map_or(String::new(), |time| format!(" of {time}")))]
+    Logged {
+        explanation: String,
+        message: String,
+        /// In RFC 3339; `None` if the time of the boot is unknown.
+        time: Option<String>,
+    },
     /// What a saved block shows.
     #[error("{reason} (by its info block of {seen})")]
     OfSavedBlock { reason: Box<Self>, seen: Timestamp },

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr as _;
 
 use nix::errno::Errno;
 use pfnwatch_common::{InfoBlock, Map, superblock};
@@ -9,8 +10,10 @@ use uuid::Uuid;
 
 use super::aligns::Aligns;
 use super::device::{MemoryDevice, MemoryHotplug};
+use super::facts::EnableRefusal;
 use super::info_block::SavedInfoBlock;
 use super::timestamp::Timestamp;
+use super::why::Finding;
 
 #[derive(Debug, Default)]
 pub struct Inventory {
@@ -195,18 +198,23 @@ pub struct DeviceUser {
     pub command: String,
 }
 
-/// Info blocks by namespace name.
+/// An agent sees a block that the kernel refuses within this time after the kernel's message.
+const SAME_REFUSAL_SECONDS: u64 = 2;
+
+/// Info blocks, and what the kernel logged of them, by namespace name.
 #[derive(Clone, Debug, Default)]
 pub struct InfoBlocks {
     /// Raw, from a raw device or from eBPF.
     read: BTreeMap<String, Box<[u8; superblock::SIZE]>>,
     /// Those that were seen earlier.
     saved: BTreeMap<String, (InfoBlock, Timestamp)>,
+    /// Why the kernel did not enable the namespace.
+    logged: BTreeMap<String, EnableRefusal>,
 }
 
 impl From<BTreeMap<String, Box<[u8; superblock::SIZE]>>> for InfoBlocks {
     fn from(read: BTreeMap<String, Box<[u8; superblock::SIZE]>>) -> Self {
-        Self { read, saved: BTreeMap::new() }
+        Self { read, ..Self::default() }
     }
 }
 
@@ -232,6 +240,36 @@ impl InfoBlocks {
                 self.saved.entry(namespace.name.clone()).or_insert_with(entry);
             }
         }
+    }
+
+    /// Adds what the kernel logged in this boot of those that are disabled, the oldest first. An agent that saw a block later than a
+    /// message saw the namespace enabled, or written to.
+    pub fn add_logged(&mut self, namespaces: &[Namespace], findings: &[Finding]) {
+        for namespace in namespaces.iter().filter(|namespace| namespace.is_disabled()) {
+            let holder = namespace.holder.as_ref().ok().map(|holder| holder.name.as_str());
+            let names =
+                |name: &Option<String>| name.as_deref().is_some_and(|it| it == namespace.name || Some(it) == holder);
+            let mut of_namespace = findings.iter().rev().filter(|it| names(&it.namespace) || names(&it.device));
+            let Some(last) = of_namespace.next().filter(|it| it.answer.cause.is_lasting_refusal()) else { continue };
+            let seen = self.saved.get(&namespace.name).map(|(_, seen)| seen.unix_seconds());
+            let logged = last.time.as_ref().and_then(|time| Timestamp::from_str(time).ok());
+            let is_over = |(seen, logged): (u64, Timestamp)| seen > logged.unix_seconds() + SAME_REFUSAL_SECONDS;
+            if seen.zip(logged).is_some_and(is_over) {
+                continue;
+            }
+            let refusal = EnableRefusal::Logged {
+                explanation: last.answer.explanation.clone(),
+                message: last.quote.clone().unwrap_or_default(),
+                time: last.time.clone(),
+            };
+            self.logged.insert(namespace.name.clone(), refusal);
+        }
+    }
+
+    /// Why the kernel did not enable a namespace in this boot, as it logged it.
+    #[must_use]
+    pub fn logged(&self, namespace: &str) -> Option<EnableRefusal> {
+        self.logged.get(namespace).cloned()
     }
 
     /// The 4 KiB of a namespace as they were read.

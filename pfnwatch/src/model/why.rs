@@ -112,6 +112,23 @@ impl FailureCause {
         self.into()
     }
 
+    /// Whether the kernel refuses the namespace as long as its info block, its place and the kernel stay as they are.
+    #[must_use]
+    pub const fn is_lasting_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::AlignExceedsCapacity
+                | Self::MemmapExceedsCapacity
+                | Self::NothingUsable
+                | Self::StructPageSizeMismatch
+                | Self::PageSizeMismatch
+                | Self::AlignNotOffered
+                | Self::BaseMoved
+                | Self::RangeMisaligned
+                | Self::MemoryErrors
+        )
+    }
+
     /// Whether something is wrong: the others are information.
     #[must_use]
     pub const fn is_problem(self) -> bool {

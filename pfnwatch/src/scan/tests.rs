@@ -1,6 +1,7 @@
 //! The inventory over generated trees: good ones, and what broken kernels or bad luck could show.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use crate::testing::tree::{Pmem, Tree};
 use pfnwatch_common::superblock::{self, SuperblockKind};
@@ -17,6 +18,7 @@ use crate::model::info_block::SavedInfoBlock;
 use crate::model::inventory::SysfsMode;
 use crate::model::thresholds::Thresholds;
 use crate::model::verdict::{Assessment, Cause, Evidence, Verdict};
+use crate::model::why::LogRecord;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -364,4 +366,50 @@ fn an_observed_block_counts_by_its_address_uuid_and_checksum() {
     let mut torn = block.encode();
     torn[40] ^= 1;
     assert_eq!(added(start, &torn), None, "its checksum is wrong");
+}
+
+/// What the kernel logged in this boot goes before the saved block, and that before the label.
+#[test]
+fn a_disabled_namespace_is_explained_by_what_the_kernel_logged() {
+    let (folder, tree) = tree();
+    for (name, uuid) in [("namespace0.0", 9), ("namespace0.1", 8)] {
+        let uuid = Uuid::from_bytes([uuid; 16]).to_string();
+        let attributes = [("mode", "raw"), ("size", "1073741824"), ("resource", "0x100000000"), ("holder", "")];
+        tree.write(name, &attributes).unwrap();
+        tree.write(name, &[("uuid", &uuid), ("holder_class", "dax")]).unwrap();
+    }
+    let inventory = read(&folder);
+    let boot = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+    let line = |ms, text: &str| LogRecord { since_boot: Some(Duration::from_millis(ms)), text: text.to_owned() };
+    let assessed = |log: &[LogRecord], seen: Option<u64>| {
+        let mut blocks = InfoBlocks::default();
+        let at = |seconds| Time(boot + Duration::from_secs(seconds));
+        let saved = seen.map(|seen| SavedInfoBlock { last_seen: at(seen), ..saved(InfoBlock::sample(18 * MIB, 64)) });
+        blocks.add_saved(&inventory.namespaces, &saved);
+        blocks.add_logged(&inventory.namespaces, &of_log(log, Some(boot)));
+        let of = |namespace| assess(&facts::facts(namespace, &blocks), &host(), &Thresholds::default());
+        inventory.namespaces.iter().map(of).collect::<Vec<_>>()
+    };
+    let log = [
+        line(1000, "nd_pmem pfn0.1: init failed, struct page size mismatch 32"),
+        line(1000, "nd_pmem namespace0.0: probe with driver nd_pmem failed with error -95"),
+    ];
+    for seen in [None, Some(0), Some(1)] {
+        let [first, second] = &assessed(&log, seen)[..] else { panic!("two namespaces") };
+        assert_eq!((first.verdict, second.verdict), (Verdict::Refused, Verdict::Unknown), "{first:?}, {second:?}");
+        for part in ["reserves 32 bytes for each page", "page size mismatch 32\" (kernel log of 1970-01-12T13:46:41"] {
+            assert!(first.detail.contains(part), "{part}: {}", first.detail);
+        }
+        assert!(second.detail.contains("ndctl read-infoblock"), "{}", second.detail);
+    }
+    // It was enabled since, or nothing was logged: its block fits this kernel, and somebody has disabled it.
+    for (log, seen) in [(&log[..], Some(60)), (&[], Some(0)), (&[], None)] {
+        assert_eq!(assessed(log, seen)[0].verdict, Verdict::Unknown, "{seen:?}");
+    }
+    // What may pass is no refusal.
+    let busy = [
+        line(1000, "nd_pmem pfn0.1: could not reserve region [mem 0x140000000-0x17fffffff flags 0x200]"),
+        line(1000, "nd_pmem namespace0.0: probe with driver nd_pmem failed with error -16"),
+    ];
+    assert_eq!(assessed(&busy, None)[0].verdict, Verdict::Unknown);
 }

@@ -13,8 +13,8 @@ use super::deliveries::{self, OutboxRow};
 use super::error::StoreError;
 use super::open::{Opened, open};
 use super::pending::PendingEvents;
-use super::{blocks, boots, costs, damaged, events, log_readers, retention};
-use crate::model::capacity::{CostRecord, NamespaceKey};
+use super::{blocks, boots, costs, damaged, devices, events, log_readers, retention};
+use crate::model::capacity::{CostRecord, DeviceRecord, NamespaceKey};
 use crate::model::event::{Event, Time};
 use crate::model::info_block::SavedInfoBlock;
 use crate::model::memmap_return::MemmapEvidence;
@@ -243,6 +243,20 @@ impl EventStore {
     /// Deletes what namespaces cost, all or none.
     pub fn delete_costs(&mut self, namespaces: &[NamespaceKey]) -> Option<()> {
         self.write_all(namespaces, costs::delete)
+    }
+
+    /// What each device without a namespace serves. A row that cannot be parsed is left out.
+    pub fn devices(&mut self) -> Option<Vec<DeviceRecord>> {
+        self.read(devices::all)
+    }
+
+    /// Saves what devices serve, instead of what was saved of them.
+    pub fn replace_devices(&mut self, records: &[DeviceRecord]) -> Option<()> {
+        self.write(|connection| {
+            let transaction = connection.transaction()?;
+            devices::replace(&transaction, records)?;
+            transaction.commit()
+        })
     }
 
     /// The alerts that are firing.

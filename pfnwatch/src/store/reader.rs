@@ -11,8 +11,8 @@ use super::error::StoreError;
 use super::event_store::sibling;
 use super::open::version;
 use super::schema::{VERSION, migrate};
-use super::{blocks, boots, convert, costs};
-use crate::model::capacity::CostRecord;
+use super::{blocks, boots, convert, costs, devices};
+use crate::model::capacity::{CostRecord, DeviceRecord};
 use crate::model::info_block::SavedInfoBlock;
 use crate::model::store::BootRow;
 
@@ -146,6 +146,14 @@ impl Reader {
     /// The file cannot be read.
     pub fn costs(&self) -> Result<Vec<CostRecord>, StoreError> {
         self.read(costs::all)
+    }
+
+    /// What each device without a namespace serves, and what that is compared with.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn devices(&self) -> Result<Vec<DeviceRecord>, StoreError> {
+        self.read(devices::all)
     }
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {

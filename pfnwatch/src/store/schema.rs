@@ -8,13 +8,13 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub(super) const APPLICATION_ID: i32 = 0x7066_6e77;
 
 /// The schema that this pfnwatch writes, as the file's `user_version`.
-pub(super) const VERSION: i32 = 4;
+pub(super) const VERSION: i32 = 5;
 
 /// A step from one schema to the next one.
 type Migration = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// The first one starts from an empty file. A migration that was released never changes.
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     |transaction| transaction.execute_batch(include_str!("schema/1.sql")),
     |transaction| transaction.execute_batch(include_str!("schema/2.sql")),
     |transaction| {
@@ -22,6 +22,7 @@ const MIGRATIONS: [Migration; 4] = [
         renames::apply(transaction)
     },
     |transaction| transaction.execute_batch(include_str!("schema/4.sql")),
+    |transaction| transaction.execute_batch(include_str!("schema/5.sql")),
 ];
 
 /// Brings a file to [`VERSION`] in one transaction. If it fails or is interrupted, the file stays as it was.

@@ -73,7 +73,8 @@ impl Inventory {
             let memory = device::Memory::open(&roots.sysfs);
             inventory.hotplug = memory.hotplug(&roots.sysfs);
             let names: Vec<_> = numbered(&names, "dax").into_iter().filter(|name| !owned.contains(*name)).collect();
-            inventory.devices = read_all(&names, |name| MemoryDevice::read(&devices, &memory, name));
+            let cxl = Directory::open_watched(&roots.sysfs.join("bus/cxl/devices"), reads).ok();
+            inventory.devices = read_all(&names, |name| MemoryDevice::read(&devices, &memory, cxl.as_ref(), name));
         }
         Ok(inventory)
     }

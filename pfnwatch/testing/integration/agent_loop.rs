@@ -1,5 +1,6 @@
 //! The agent's loop with a scripted kernel and a scripted clock.
 
+mod device_baselines;
 mod devices;
 mod memmap;
 

@@ -90,6 +90,10 @@ impl Tree {
         Ok(Self { root: root.to_owned() })
     }
 
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
     pub fn device(&self, name: &str) -> PathBuf {
         self.root.join("bus/nd/devices").join(name)
     }

@@ -1,5 +1,6 @@
 //! Over real event stores: what one agent has learned, the next one knows.
 
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
@@ -14,8 +15,10 @@ use crate::testing::tree::{Pmem, Tree};
 const GIB: u64 = 1 << 30;
 const NOW: SystemTime = UNIX_EPOCH;
 
-fn store(folder: &tempfile::TempDir) -> EventStore {
-    EventStore::open(Settings { file: Some(folder.path().join("store.db")), ..Settings::default() }, |_| String::new())
+pub(super) fn store(folder: impl AsRef<Path>) -> EventStore {
+    EventStore::open(Settings { file: Some(folder.as_ref().join("store.db")), ..Settings::default() }, |_| {
+        String::new()
+    })
 }
 
 fn boot(number: u64, max: Option<u64>) -> BootRow {
@@ -35,7 +38,7 @@ fn boot(number: u64, max: Option<u64>) -> BootRow {
     }
 }
 
-fn began(body: Option<Body>) -> CapacityRegression {
+pub(super) fn began(body: Option<Body>) -> CapacityRegression {
     let Some(Body::CapacityRegression(capacity)) = body else { panic!("{body:?}") };
     *capacity
 }
@@ -127,7 +130,7 @@ fn a_kernel_that_still_runs_is_seen_every_hour_and_at_the_end() {
     }
 }
 
-fn acceptance() -> Acceptance {
+pub(super) fn acceptance() -> Acceptance {
     Acceptance { by: "root".into(), reason: "ticket 7".into(), time: "2026-01-01T00:00:00Z".into() }
 }
 
@@ -205,7 +208,7 @@ fn of_too_many_boots_the_oldest_are_evicted_but_never_the_reference() {
     let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
     assert_eq!(watch.observe_kernel(&mut store, boot(last, Some(128))), None, "an earlier agent has reported it");
     let kept: Vec<_> = store.boots().unwrap().into_iter().map(|boot| boot.release).collect();
-    assert_eq!((kept.len(), &kept[..2], watch.evicted()), (MAX_BOOTS, &["6.3".into(), "6.11".into()][..], (9, 0)));
+    assert_eq!((kept.len(), &kept[..2], watch.evicted()), (MAX_BOOTS, &["6.3".into(), "6.11".into()][..], [9, 0, 0]));
     assert_eq!(watch.regressions()[0].before.kernel, "6.3");
     assert_eq!(kept.last(), Some(&format!("6.{last}")));
 }
@@ -231,7 +234,7 @@ fn costs_that_are_evicted_go_from_the_store_too() {
     let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
     watch.observe_scan(&mut store, &scanned(Some(Pmem::default())), NOW);
     let kept = store.costs().unwrap();
-    assert_eq!((kept.len(), watch.evicted()), (4096, (0, 1)));
+    assert_eq!((kept.len(), watch.evicted()), (4096, [0, 1, 0]));
     assert!(kept.contains(&records[1]) && !kept.contains(&records[0]) && kept.iter().any(|it| it.last.is_some()));
 }
 
@@ -245,8 +248,9 @@ fn a_file_that_was_made_again_gets_boots_and_costs() {
         watch.observe_kernel(&mut store, boot(number, Some(64)));
     }
     watch.observe_scan(&mut store, &scanned(Some(Pmem::default())), NOW);
-    let saved = (store.boots().unwrap(), store.costs().unwrap());
-    assert_eq!((saved.0.len(), saved.1.len()), (2, 1));
+    watch.observe_devices(&mut store, &[device_tests::without_driver()], Duration::ZERO, NOW);
+    let saved = (store.boots().unwrap(), store.costs().unwrap(), store.devices().unwrap());
+    assert_eq!((saved.0.len(), saved.1.len(), saved.2.len()), (2, 1, 1));
     watch.restore_rows(&mut store);
 
     let file = folder.path().join("store.db");
@@ -255,9 +259,10 @@ fn a_file_that_was_made_again_gets_boots_and_costs() {
     }
     std::fs::write(&file, b"no database ".repeat(500)).unwrap();
     store.enforce_retention(&mut InfoBlockCache::default(), NOW);
-    assert_eq!((store.boots().unwrap(), store.costs().unwrap()), (vec![], vec![]), "a new file");
+    let rows = |store: &mut EventStore| (store.boots().unwrap(), store.costs().unwrap(), store.devices().unwrap());
+    assert_eq!(rows(&mut store), (vec![], vec![], vec![]), "a new file");
     watch.restore_rows(&mut store);
-    assert_eq!((store.boots().unwrap(), store.costs().unwrap()), saved);
+    assert_eq!(rows(&mut store), saved);
     // Only once.
     store.delete_boots(&saved.0).unwrap();
     watch.restore_rows(&mut store);

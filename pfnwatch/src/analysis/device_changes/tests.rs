@@ -18,6 +18,7 @@ fn device(name: &str, driver: DeviceDriver, online: Option<u64>) -> AssessedDevi
             name: name.to_owned(),
             kind: DeviceKind::Cxl,
             parent: Some("region0".to_owned()),
+            serial: None,
             driver,
             size: Ok(GIB),
             align: Ok(2 << 20),

@@ -113,7 +113,7 @@ pub struct LoggedMessage {
 type Make = fn(&[&str]) -> Option<KernelMessage>;
 
 /// Format strings, with `*` for what is filled in, by the file they are in. The first that matches counts.
-const KNOWN: [(&str, Make); 59] = {
+const KNOWN: [(&str, Make); 60] = {
     use KernelMessage as M;
     [
         // drivers/nvdimm/pfn_devs.c
@@ -133,7 +133,7 @@ const KNOWN: [(&str, Make); 59] = {
         ("bad offset: * dax disabled align: *", |at| {
             Some(M::BadOffset { offset: hex(at.first()?)?, align: Some(hex(at.get(1)?)?) })
         }),
-        // Up to 4.20.
+        // Up to 4.20, but not in 4.19.37.
         ("bad offset: * dax disabled", |at| Some(M::BadOffset { offset: hex(at.first()?)?, align: None })),
         ("resource start misaligned", |_| Some(M::StartMisaligned)),
         ("resource end misaligned", |_| Some(M::EndMisaligned)),
@@ -148,8 +148,9 @@ const KNOWN: [(&str, Make); 59] = {
         }),
         ("Memory debug options prevent using pmem for the page map", |_| Some(M::MemoryDebugging)),
         ("* unable to satisfy requested alignment", |_| Some(M::AlignTooLarge)),
-        // Up to 5.2.
+        // Up to 5.2; since 4.19 and in stable kernels before it by its second name.
         ("* section collision, truncate * bytes", |at| Some(M::SectionCollision { bytes: number(at, 1)? })),
+        ("* alignment collision, truncate * bytes", |at| Some(M::SectionCollision { bytes: number(at, 1)? })),
         // Debug messages, which are logged only with dynamic debugging.
         ("failed, already claimed by *", |at| Some(M::Claimed { by: DeviceName::parse(at.first()?) })),
         // drivers/nvdimm/pmem.c and claim.c

@@ -16,8 +16,10 @@ use crate::cli::store_args::StoreArgs;
 use crate::config::ConfigArgs;
 use crate::kernel::boot;
 use crate::model::capacity::{
-    Acceptance, Cost, CostRecord, NamespaceKey, RegressionSubject, observed_kernel, subject_text,
+    Acceptance, Cost, CostRecord, DeviceKey, DeviceRecord, DeviceState, NamespaceKey, RegressionSubject,
+    observed_kernel, subject_text,
 };
+use crate::model::device::MemmapPlace;
 use crate::model::event::{CapacityRegression, Time};
 use crate::model::exit::Exit;
 use crate::model::store::BootRow;
@@ -65,8 +67,8 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         return accept::run(args);
     }
     let reader = Reader::open(&args.store.file(&args.config)?)?;
-    let (boots, costs) = (reader.boots()?, reader.costs()?);
-    let report = BaselineReport::of(boots, costs, &boot::id(paths).unwrap_or_default(), page_size()?);
+    let (boots, costs, devices) = (reader.boots()?, reader.costs()?, reader.devices()?);
+    let report = BaselineReport::of(boots, costs, devices, &boot::id(paths).unwrap_or_default(), page_size()?);
     terminal::print(&args.format.render(&report, || render(&report))?)?;
     Ok(if report.regressions.is_empty() { Exit::Success } else { Exit::Findings })
 }
@@ -79,6 +81,8 @@ pub struct BaselineReport {
     kernels: Vec<BaselineKernel>,
     /// The namespaces with a memmap on the media, those that are gone among them.
     namespaces: Vec<NamespaceCost>,
+    /// The devices of the dax bus that no namespace owns, those that are gone among them.
+    devices: Vec<DeviceBaseline>,
     /// What costs more than it did.
     regressions: Vec<CapacityRegression>,
 }
@@ -129,19 +133,47 @@ struct NamespaceCost {
     accepted: Option<Acceptance>,
 }
 
+/// A device.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "BaselineDevice"))]
+struct DeviceBaseline {
+    #[serde(flatten)]
+    device: DeviceKey,
+    /// What it serves; null once it is gone.
+    now: Option<DeviceState>,
+    /// What it is compared with: what it served under the last kernel without a regression, or what was accepted.
+    baseline: DeviceState,
+    /// What it lost, in bytes, where that is a regression.
+    lost_bytes: Option<u64>,
+    /// Who has accepted the baseline, if anybody has.
+    accepted: Option<Acceptance>,
+}
+
 impl BaselineReport {
     /// Compares all boots and costs; `boot_id` is the current boot.
     #[must_use]
-    pub fn of(boots: Vec<BootRow>, costs: Vec<CostRecord>, boot_id: &str, page_size: u64) -> Self {
+    pub fn of(
+        boots: Vec<BootRow>,
+        costs: Vec<CostRecord>,
+        devices: Vec<DeviceRecord>,
+        boot_id: &str,
+        page_size: u64,
+    ) -> Self {
         let current = current(&boots, boot_id).cloned();
         let seen: Vec<_> = boots.iter().map(|boot| observed_kernel(boot, page_size)).collect();
         let of_host = current.as_ref().and_then(|boot| host_regression(&observed_kernel(boot, page_size), &seen));
         let of_memmaps = current.as_ref().and_then(|boot| memmap_regression(&observed_kernel(boot, page_size), &seen));
         let of_namespaces = costs.iter().filter_map(CostRecord::regression);
+        let of_devices = devices.iter().filter_map(DeviceRecord::regression);
         let of_host = of_host.into_iter().chain(of_memmaps);
-        let regressions = of_host.chain(of_namespaces).map(CapacityRegression::begins).collect();
+        let regressions = of_host.chain(of_namespaces).chain(of_devices).map(CapacityRegression::begins).collect();
         let kernels = boots.into_iter().map(|boot| kernel_row(&boot, current.as_ref(), page_size)).collect();
-        Self { kernels, namespaces: costs.into_iter().map(namespace_row).collect(), regressions }
+        Self {
+            kernels,
+            namespaces: costs.into_iter().map(namespace_row).collect(),
+            devices: devices.into_iter().map(device_row).collect(),
+            regressions,
+        }
     }
 }
 
@@ -180,11 +212,23 @@ fn namespace_row(record: CostRecord) -> NamespaceCost {
     }
 }
 
+fn device_row(record: DeviceRecord) -> DeviceBaseline {
+    let lost_bytes = record.regression().map(|regression| regression.lost_bytes());
+    DeviceBaseline {
+        device: record.device,
+        now: record.last,
+        baseline: record.baseline,
+        lost_bytes,
+        accepted: record.accepted,
+    }
+}
+
 const KERNELS: [&str; 6] = ["", "KERNEL", "STRUCT PAGE", "FOR EACH PAGE", "1 TIB COSTS", "LAST SEEN"];
 const NAMESPACES: [&str; 6] = ["NAMESPACE", "SIZE", "COSTS", "AT LEAST", "UNDER", "LOST"];
+const DEVICES: [&str; 6] = ["DEVICE", "SIZE", "SERVES", "SERVED", "UNDER", "LOST"];
 
 fn render(report: &BaselineReport) -> String {
-    if report.kernels.is_empty() {
+    if report.kernels.is_empty() && report.devices.is_empty() {
         return "No agent has found out yet what a kernel reserves here: there is nothing to hold anything against.\n\
                 `pfnwatch run` does, and keeps it in its event store.\n"
             .to_owned();
@@ -197,6 +241,11 @@ fn render(report: &BaselineReport) -> String {
         namespaces.add_rows(report.namespaces.iter().map(namespace_cells));
         // Writing to a string does not fail.
         let _ = writeln!(text, "\n{}", namespaces.trim_fmt());
+    }
+    if !report.devices.is_empty() {
+        let mut devices = table(&DEVICES, &[1, 5]);
+        devices.add_rows(report.devices.iter().map(device_cells));
+        let _ = writeln!(text, "\n{}", devices.trim_fmt());
     }
     text.push('\n');
     for regression in &report.regressions {
@@ -222,9 +271,13 @@ fn accepted(report: &BaselineReport) -> impl Iterator<Item = String> {
     });
     let namespace = |row: &NamespaceCost| subject_text(&RegressionSubject::Namespace(row.namespace.clone()));
     let rows = report.namespaces.iter();
-    kernels.chain(
-        rows.filter_map(move |it| Some(said(namespace(it), it.baseline.reservation_bytes, it.accepted.as_ref()?))),
-    )
+    let namespaces =
+        rows.filter_map(move |it| Some(said(namespace(it), it.baseline.reservation_bytes, it.accepted.as_ref()?)));
+    let devices = report.devices.iter().filter_map(|row| {
+        let Acceptance { by, reason, time } = row.accepted.as_ref()?;
+        Some(format!("{} may serve {}: {reason}; by {by} on {time}", row.device.device, served(&row.baseline)))
+    });
+    kernels.chain(namespaces).chain(devices)
 }
 
 fn kernel_cells(kernel: &BaselineKernel) -> [String; 6] {
@@ -249,4 +302,29 @@ fn namespace_cells(row: &NamespaceCost) -> [String; 6] {
         row.baseline.kernel.clone(),
         row.lost_bytes.map_or_else(|| "-".to_owned(), |bytes| Bytes(bytes).to_string()),
     ]
+}
+
+fn device_cells(row: &DeviceBaseline) -> [String; 6] {
+    [
+        row.device.device.clone(),
+        Bytes(row.device.size_bytes).to_string(),
+        row.now.as_ref().map_or_else(|| "gone".to_owned(), served),
+        served(&row.baseline),
+        row.baseline.kernel.clone(),
+        row.lost_bytes.map_or_else(|| "-".to_owned(), |bytes| Bytes(bytes).to_string()),
+    ]
+}
+
+/// `system-ram, 1 GiB online, memmap in DRAM`
+fn served(state: &DeviceState) -> String {
+    let online = match state.online_bytes {
+        0 => String::new(),
+        bytes => format!(", {} online", Bytes(bytes)),
+    };
+    let memmap = match state.memmap_place {
+        Some(MemmapPlace::Dram) => ", memmap in DRAM",
+        Some(MemmapPlace::Device) => ", memmap on the device",
+        Some(MemmapPlace::None) | None => "",
+    };
+    format!("{}{online}{memmap}", state.mode)
 }

@@ -1,7 +1,7 @@
 //! The annotations of alerts: a summary of one line, and a description with the bytes and the remedy.
 
 use crate::model::alert::{Alert, AlertName};
-use crate::model::capacity::{Cost, NamespaceKey, Regression, describe};
+use crate::model::capacity::{Cost, NamespaceKey, RegressedDevice, Regression, describe};
 use crate::model::memmap_return::{MEMMAP_RETURNED_SINCE, MemmapReturnStatus};
 use crate::model::policy::Mode;
 use crate::model::redact::redact_quotes;
@@ -73,6 +73,22 @@ pub(super) fn namespace_regression(it: &NamespaceKey, regression: &Regression) -
         exact_bytes(it.before.reservation_bytes),
         kernel(&it.before),
         exact_bytes(it.lost_bytes()),
+    );
+    (summary, description)
+}
+
+pub(super) fn device_regression(it: &RegressedDevice, regression: &Regression) -> Annotations {
+    let device = &it.device.device;
+    let summary = format!(
+        "{device} lost {} under Linux {}, compared with {}",
+        Bytes(regression.lost_bytes()),
+        regression.after.kernel,
+        regression.before.kernel
+    );
+    let description = format!(
+        "{}; {} in all. `pfnwatch scan --only devices` shows it as it is, and `pfnwatch baseline` what it is compared with.",
+        describe(regression),
+        exact_bytes(regression.lost_bytes()),
     );
     (summary, description)
 }

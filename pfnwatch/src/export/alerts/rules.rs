@@ -120,6 +120,9 @@ impl Evaluation<'_> {
         } else if view.max_struct_page_size.is_none() {
             self.findings.unevaluable.insert(AlertName::CapacityRegression);
         }
+        if view.store.error.is_some() {
+            self.findings.unevaluable.insert(AlertName::DeviceRegression);
+        }
         for regression in &view.regressions {
             match &regression.subject {
                 RegressionSubject::Host => {
@@ -128,6 +131,10 @@ impl Evaluation<'_> {
                 RegressionSubject::MemmapReturn { .. } => {
                     let subject = Some(("subject", "memmap_return".to_owned()));
                     self.fire(AlertName::CapacityRegression, subject, annotations::memmap_regression(regression));
+                }
+                RegressionSubject::Device(it) => {
+                    let subject = identity(None, Some(it.device.start_address));
+                    self.fire(AlertName::DeviceRegression, subject, annotations::device_regression(it, regression));
                 }
                 RegressionSubject::Namespace(namespace) => {
                     let uuid = namespace.namespace_uuid.map(|uuid| uuid.to_string());

@@ -59,6 +59,7 @@ fn numbers_are_those_of_the_view() {
         ("pfnwatch_ready".to_owned(), "1"),
         ("pfnwatch_kernel_memmap_returned".to_owned(), "0"),
         ("pfnwatch_capacity_regressions{subject=\"memmap_return\"}".to_owned(), "0"),
+        ("pfnwatch_capacity_regressions{subject=\"device\"}".to_owned(), "0"),
     ] {
         assert_eq!(value(&text, &series), expected, "{series}");
     }

@@ -12,7 +12,7 @@ pub struct CapacityRegression {
     /// What costs more, before and after.
     #[serde(flatten)]
     pub regression: Regression,
-    /// What is reserved more than before, in bytes; 0 where it ends.
+    /// What is reserved more than before, or what a device lost, in bytes; 0 where it ends.
     pub lost_bytes: u64,
     /// The same in words.
     pub detail: String,

@@ -44,7 +44,7 @@ fn a_file_of_the_first_schema_is_read_as_it_is_and_brought_up_to_date_by_an_agen
     let (_folder, settings) = place();
     drop(EventStore::open(settings.clone(), render));
     let undo = "ALTER TABLE boots DROP COLUMN superseded; ALTER TABLE boots DROP COLUMN accepted;
-                ALTER TABLE boots DROP COLUMN memmap_returned; PRAGMA user_version = 1;
+                ALTER TABLE boots DROP COLUMN memmap_returned; DROP TABLE devices; PRAGMA user_version = 1;
                 INSERT INTO boots VALUES ('a', 'f00d', '6.1.9', 64, 128, '[\"code\",\"release\"]', 10000000, 20000000)";
     raw(&settings).execute_batch(undo).unwrap();
     let known = [boot("a", Some("f00d"), 128)];

@@ -82,7 +82,7 @@ fn a_newer_or_foreign_file_is_left_alone() {
     let (_folder, settings) = place();
     let file = settings.file.clone().unwrap();
     drop(EventStore::open(settings.clone(), render));
-    for (pragma, value, said) in [("user_version", 5, "schema 5"), ("application_id", 7, "another program's")] {
+    for (pragma, value, said) in [("user_version", 6, "schema 6"), ("application_id", 7, "another program's")] {
         raw(&settings).pragma_update(None, pragma, value).unwrap();
         let before = fs::read(&file).unwrap();
         let mut store = EventStore::open(settings.clone(), render);
@@ -93,7 +93,7 @@ fn a_newer_or_foreign_file_is_left_alone() {
         assert!(Reader::open(&file).unwrap_err().to_string().contains(said));
         drop(store);
         assert_eq!((fs::read(&file).unwrap(), beside(&settings)), (before, vec![]));
-        raw(&settings).pragma_update(None, "user_version", 4).unwrap();
+        raw(&settings).pragma_update(None, "user_version", 5).unwrap();
     }
     // Another program's that has no application id.
     fs::remove_file(&file).unwrap();

@@ -16,6 +16,9 @@ use crate::sysfs::busy::{self, Reads};
 /// A device has as many ranges as its region is fragmented; more is a broken tree.
 const MAX_RANGES: u32 = 4096;
 
+/// CXL interleaves over at most 16 devices; more is a broken tree.
+const MAX_TARGETS: u64 = 16;
+
 /// The names of dax bus devices that belong to a namespace in devdax mode: the kernel names them after it.
 pub(super) fn owned(namespaces: &[Namespace]) -> BTreeSet<String> {
     let devdax = |namespace: &&Namespace| matches!(namespace.mode, Ok(SysfsMode::Dax) | Err(_));
@@ -49,7 +52,8 @@ impl DeviceReading {
         if let Some(Bus { names, devices: directory }) = Bus::open(&sysfs.join("bus/dax/devices"), reads)? {
             let is_own = |name: &&str| directory.target(name).is_some_and(|it| place(&it).0 != DeviceKind::Pmem);
             let names: Vec<_> = numbered(&names, "dax").into_iter().filter(is_own).collect();
-            devices = read_all(&names, |name| MemoryDevice::read(&directory, &memory, name));
+            let cxl = Directory::open_watched(&sysfs.join("bus/cxl/devices"), reads).ok();
+            devices = read_all(&names, |name| MemoryDevice::read(&directory, &memory, cxl.as_ref(), name));
         }
         let known: BTreeSet<_> = devices.iter().flat_map(|it| it.ranges.iter().flatten()).map(|it| it.start).collect();
         let others = ranges.iter().filter(|range| !known.contains(&range.start));
@@ -74,7 +78,7 @@ impl DeviceReading {
 
 impl MemoryDevice {
     /// `None` for one without memory, and for one that is gone.
-    pub(super) fn read(bus: &Directory, memory: &Memory, name: &str) -> Option<Self> {
+    pub(super) fn read(bus: &Directory, memory: &Memory, cxl: Option<&Directory>, name: &str) -> Option<Self> {
         let directory = bus.child(name).ok()?;
         let (kind, parent) = bus.target(name).map_or((DeviceKind::Other, None), |target| place(&target));
         let size = directory.number("size");
@@ -82,11 +86,14 @@ impl MemoryDevice {
             return None;
         }
         let ranges = ranges(&directory, &size);
+        let region = parent.as_deref().filter(|_| kind == DeviceKind::Cxl);
+        let serial = cxl.zip(region).and_then(|(cxl, region)| serial(cxl, region));
         let blocks = ranges.clone().and_then(|ranges| memory.blocks(&ranges));
         Some(Self {
             name: name.to_owned(),
             kind,
             parent,
+            serial,
             driver: driver(directory.link("driver")),
             size,
             align: directory.number("align"),
@@ -97,6 +104,19 @@ impl MemoryDevice {
             blocks,
         })
     }
+}
+
+/// The serial numbers of the devices of a CXL region, in its own order: `target0` is a decoder of an endpoint, whose `uport` is the
+/// memory device (drivers/cxl/core). A device without a serial number has 0.
+fn serial(cxl: &Directory, region: &str) -> Option<String> {
+    let region = cxl.child(region).ok()?;
+    let ways = region.number("interleave_ways").ok().filter(|ways| (1..=MAX_TARGETS).contains(ways))?;
+    let of_target = |position| {
+        let decoder = region.device(&format!("target{position}")).ok()?;
+        let number = cxl.child(&decoder).ok()?.child("../uport").ok()?.number("serial").ok()?;
+        (number != 0).then(|| format!("{number:#x}"))
+    };
+    Some((0..ways).map(of_target).collect::<Option<Vec<_>>>()?.join("+"))
 }
 
 fn driver(name: Option<String>) -> DeviceDriver {

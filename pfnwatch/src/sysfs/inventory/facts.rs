@@ -25,6 +25,7 @@ pub fn facts(namespace: &Namespace, blocks: &InfoBlocks) -> Facts {
             None
         }
         (Some(obstacle @ Obstacle::Disabled { .. }), _) => {
+            facts.refusal = blocks.logged(&namespace.name);
             facts.saved_block = blocks.saved(&namespace.name);
             facts.mode = facts.saved_block.as_ref().map_or(facts.mode, |(block, _)| mode_of(block));
             Some(obstacle)

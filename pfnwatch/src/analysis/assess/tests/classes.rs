@@ -301,3 +301,15 @@ fn without_an_info_block_nothing_is_reserved() {
     let real = Facts { first_usable: Some(start + GIB), usable: Some(15 * GIB), ..whole };
     assert_eq!(assessed(&real).numbers.reservation, Some(GIB));
 }
+
+/// What a kernel before version 1.4 counted in pages of 4 KiB is not taken for another size by one with larger pages.
+#[test]
+fn a_block_below_version_1_4_is_an_older_kernel_s_on_a_host_with_large_pages_too() {
+    let geometry = geometry(16 * GIB, 2 * MIB, Map::Dev);
+    let old = InfoBlock { version_minor: 3, page_size: None, ..block(&geometry, 64) };
+    for page_size in [4096, 65536] {
+        let host = KernelParameters { page_size, ..host() };
+        let got = assess(&with_block(&geometry, old), &host, &Thresholds::default());
+        assert_eq!((got.cause, got.numbers.reservation), (Cause::OlderKernel, Some(258 * MIB)), "{got:?}");
+    }
+}

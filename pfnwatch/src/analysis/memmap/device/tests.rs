@@ -15,6 +15,7 @@ fn hotplug(block_size: u64, memmap_on_memory: bool) -> MemoryHotplug {
 
 fn device(driver: DeviceDriver, start: u64, size: u64) -> MemoryDevice {
     MemoryDevice {
+        serial: None,
         name: "dax0.0".to_owned(),
         kind: DeviceKind::Cxl,
         parent: Some("region0".to_owned()),

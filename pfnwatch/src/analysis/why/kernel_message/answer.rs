@@ -125,7 +125,10 @@ impl KernelMessage {
             ),
             Self::SectionCollision { bytes } => Answer::new(
                 Cause::SectionCollision,
-                format!("System RAM is in the same memory section, so that this old kernel cut {} off", Bytes(*bytes)),
+                format!(
+                    "System RAM or another region is in the same memory section, or its end is no multiple of the align, so that this old kernel cut {} off",
+                    Bytes(*bytes)
+                ),
                 "sudo pfnwatch scan".to_owned(),
             ),
             Self::MemoryDebugging => Answer::new(

@@ -31,6 +31,8 @@ const LINES: &[(&str, Cause)] = &[
     ("dax_pmem dax0.0: namespace0.1 unable to satisfy requested alignment", Cause::AlignTooLarge),
     // 4.9
     ("nd_pmem pfn0.0: namespace0.0 section collision, truncate 67108864 bytes", Cause::SectionCollision),
+    // 4.19.37, and 4.4 of Ubuntu
+    ("nd_pmem pfn0.0: namespace0.0 alignment collision, truncate 67108864 bytes", Cause::SectionCollision),
     ("nd namespace0.0: failed, already claimed by pfn0.1", Cause::AlreadyClaimed),
     // drivers/nvdimm/pmem.c and claim.c
     ("nd_pmem pfn0.0: could not reserve region [mem 0x140000000-0x17fffffff flags 0x200]", Cause::AddressRangeBusy),

@@ -14,13 +14,14 @@ Examples:
   sudo pfnwatch baseline accept --host --reason 'no fixed kernel before May, see ticket 4711'
   sudo pfnwatch baseline accept --namespace namespace0.0 --reason 'is not rebuilt before the next outage'
   sudo pfnwatch baseline accept --namespace 5a1e0bb4-6d51-4e4b-9f0c-2f3f0d8f9a11 --reason 'as above'
+  sudo pfnwatch baseline accept --device dax0.0 --reason 'famfs does not deduplicate'
 
 The agent that runs takes it up at once, its alert is resolved, and it is an event with who and why; the event store keeps it \
 over restarts and boots. Nothing is changed but what things are held against: what costs more than was accepted is told \
 again, and so is what has cost less meanwhile. `pfnwatch scan` goes on to say what is oversize.
 
 Exit codes: 0 success; 1 error, or no agent runs; 2 wrong usage, or nothing to accept.")]
-#[group(id = "scope", required = true, multiple = false, args = ["host", "namespace"])]
+#[group(id = "scope", required = true, multiple = false, args = ["host", "namespace", "device"])]
 pub(super) struct Args {
     /// What the running kernel makes of a namespace, which is what PfnwatchCapacityRegression is about
     #[arg(long)]
@@ -28,6 +29,9 @@ pub(super) struct Args {
     /// What this namespace costs: its name, its namespace uuid, or its first address as 0x…
     #[arg(long, value_name = "N")]
     namespace: Option<String>,
+    /// What this device of the dax bus serves: its name, its serial, or its first address as 0x…
+    #[arg(long, value_name = "D")]
+    device: Option<String>,
     /// Why: it stands in the event and in the report
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -40,7 +44,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let scope = args.namespace.clone().map_or(BaselineScope::Host, BaselineScope::Namespace);
+    let namespace = args.namespace.clone().map(BaselineScope::Namespace);
+    let device = args.device.clone().map(BaselineScope::Device);
+    let scope = namespace.or(device).unwrap_or(BaselineScope::Host);
     let request = Request::AcceptBaseline { scope, reason: args.reason.clone() };
     let Response::BaselineAccepted(accepted) = control_client::request(&args.socket.path, &request)? else {
         return Err(control_client::unexpected_response());

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::cli::output::json::document;
-use crate::model::capacity::{Acceptance, Cost, CostRecord, NamespaceKey};
+use crate::model::capacity::{Acceptance, Cost, CostRecord, DeviceKey, DeviceRecord, DeviceState, NamespaceKey};
 use crate::model::store::BootRow;
 
 fn boot(number: u64, max: Option<u64>) -> BootRow {
@@ -49,7 +49,8 @@ fn record() -> CostRecord {
 
 #[test]
 fn a_regressed_host_with_a_regressed_namespace() {
-    let report = BaselineReport::of(vec![boot(0, Some(64)), boot(1, Some(128))], vec![record()], "boot 1", 4096);
+    let report =
+        BaselineReport::of(vec![boot(0, Some(64)), boot(1, Some(128))], vec![record()], Vec::new(), "boot 1", 4096);
     crate::testing::schema::check("baseline", &serde_json::from_str(&document(&report).unwrap()).unwrap()).unwrap();
     let text = render(&report);
     for part in [
@@ -72,11 +73,15 @@ fn a_regressed_host_with_a_regressed_namespace() {
 
 #[test]
 fn a_store_of_another_boot_is_read_as_of_its_last() {
-    let report = BaselineReport::of(vec![boot(1, Some(128)), boot(2, Some(64))], Vec::new(), "this one", 4096);
+    let report =
+        BaselineReport::of(vec![boot(1, Some(128)), boot(2, Some(64))], Vec::new(), Vec::new(), "this one", 4096);
     assert!(report.regressions.is_empty() && render(&report).contains("*  6.2"));
-    let report = BaselineReport::of(vec![boot(1, Some(64)), boot(2, None)], Vec::new(), "this one", 4096);
+    let report = BaselineReport::of(vec![boot(1, Some(64)), boot(2, None)], Vec::new(), Vec::new(), "this one", 4096);
     assert!(render(&report).contains("?"), "not known is said");
-    assert!(render(&BaselineReport::of(Vec::new(), Vec::new(), "", 4096)).contains("No agent has found out yet"));
+    assert!(
+        render(&BaselineReport::of(Vec::new(), Vec::new(), Vec::new(), "", 4096))
+            .contains("No agent has found out yet")
+    );
 }
 
 #[test]
@@ -91,6 +96,7 @@ fn what_was_accepted_is_the_baseline_and_says_who_and_why() {
     let report = BaselineReport::of(
         boots,
         vec![CostRecord { baseline: same, accepted: acceptance(), ..record() }],
+        Vec::new(),
         "boot 2",
         4096,
     );
@@ -103,4 +109,44 @@ fn what_was_accepted_is_the_baseline_and_says_who_and_why() {
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!((&json["kernels"][0]["superseded"], &json["kernels"][1]["superseded"]), (&json!(true), &json!(false)));
     assert_eq!(json["namespaces"][0]["accepted"]["reason"], "ticket 7");
+}
+
+#[test]
+fn a_device_that_serves_less_than_under_an_earlier_kernel() {
+    let state = |kernel: &str, online_bytes| DeviceState {
+        kernel: kernel.into(),
+        seen: "1970-01-02T00:00:00Z".into(),
+        mode: "system-ram".into(),
+        memmap_place: Some(MemmapPlace::Dram),
+        memmap_bytes: Some(online_bytes / 64),
+        deduplicated: Some(false),
+        online_bytes,
+    };
+    let record = DeviceRecord {
+        device: DeviceKey {
+            device: "dax0.0".into(),
+            serial: Some("0x1".into()),
+            start_address: 4 << 30,
+            size_bytes: 1 << 30,
+        },
+        last: Some(state("6.1", 512 << 20)),
+        baseline: state("6.0", 1 << 30),
+        accepted: None,
+    };
+    let report = |record| BaselineReport::of(Vec::new(), Vec::new(), vec![record], "boot 1", 4096);
+    let regressed = report(record.clone());
+    crate::testing::schema::check("baseline", &serde_json::from_str(&document(&regressed).unwrap()).unwrap()).unwrap();
+    let text = render(&regressed);
+    for part in [
+        "dax0.0  1 GiB  system-ram, 512 MiB online, memmap in DRAM  system-ram, 1 GiB online, memmap in DRAM  6.0    512 MiB",
+        "REGRESSED dax0.0 of 1 GiB lost capacity under Linux 6.1, compared with Linux 6.0: 512 MiB fewer are online",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let acceptance = Acceptance { by: "root".into(), reason: "ticket 7".into(), time: "1970-01-03T00:00:00Z".into() };
+    let accepted = report(DeviceRecord { accepted: Some(acceptance), baseline: state("6.1", 512 << 20), ..record });
+    let text = render(&accepted);
+    assert!(accepted.regressions.is_empty() && text.contains("Nothing costs more"), "{text}");
+    let who = "accepted  dax0.0 may serve system-ram, 512 MiB online, memmap in DRAM: ticket 7; by root on 1970-01-03";
+    assert!(text.contains(who), "{text}");
 }

@@ -14,6 +14,8 @@ pub(super) struct DeviceRow {
     pub(super) kind: DeviceKind,
     /// What made it: `region0`, `hmem.0`.
     pub(super) parent: Option<String>,
+    /// The serial numbers of the CXL devices that its memory is on, joined by `+`; null for other memory, and if unknown.
+    pub(super) serial: Option<String>,
     /// Its driver; null if none is bound.
     pub(super) driver: Option<String>,
     /// As daxctl prints it: `devdax`, `system-ram`, `famfs`, `disabled`; `unknown` for a driver that pfnwatch does not know.
@@ -58,6 +60,7 @@ impl From<&AssessedDevice> for DeviceRow {
             device: device.name.clone(),
             kind: device.kind,
             parent: device.parent.clone(),
+            serial: device.serial.clone(),
             driver: device.driver.name().map(str::to_owned),
             mode: device.driver.mode(),
             size_bytes: device.size.clone().ok(),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 use super::*;
-use crate::model::capacity::{Cost, NamespaceKey, Regression};
+use crate::model::capacity::{Cost, DeviceKey, DeviceLoss, NamespaceKey, RegressedDevice, Regression};
 use crate::model::memmap_return::MemmapEvidence;
 use crate::model::policy::Mode;
 use crate::model::scan_result::ScanResult;
@@ -259,4 +259,28 @@ fn a_kernel_that_does_not_return_memmaps_is_a_capacity_regression() {
     let alert = the(&found(&view), AlertName::CapacityRegression);
     assert_eq!(alert.labels["subject"], "memmap_return");
     assert!(alert.annotation("description").contains("1 GiB are lost each time"), "{alert:?}");
+}
+
+#[test]
+fn a_device_that_lost_capacity_is_an_alert_with_both_kernels_and_the_bytes() {
+    let mut view = view::healthy();
+    let device = DeviceKey {
+        device: "dax0.0".to_owned(),
+        serial: Some("0x1".to_owned()),
+        start_address: 0xb7000_0000,
+        size_bytes: GIB,
+    };
+    let subject = RegressionSubject::Device(RegressedDevice {
+        device,
+        losses: vec![DeviceLoss::FewerBytesOnline { bytes: GIB / 2 }],
+    });
+    view.regressions.push(Regression { subject, before: cost("6.17.13", 0, 64), after: cost("6.18.15", 0, 64) });
+    let alert = the(&found(&view), AlertName::DeviceRegression);
+    assert_eq!(alert.labels["start_address"], "0xb70000000");
+    assert_eq!(alert.annotation("summary"), "dax0.0 lost 512 MiB under Linux 6.18.15, compared with 6.17.13");
+    assert!(alert.annotation("description").contains("512 MiB (536870912 bytes) in all"), "{alert:?}");
+    // The store has what earlier kernels did.
+    view.regressions.clear();
+    view.store = StoreHealth { error: Some("no space left".to_owned()), ..StoreHealth::default() };
+    assert!(found(&view).cannot_judge(&alert));
 }

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::Instant;
 
 use super::*;
@@ -41,6 +42,47 @@ fn a_device_has_its_parent_driver_and_memory_blocks() {
     assert_eq!((pmem.kind, pmem.parent.as_deref()), (DeviceKind::Pmem, Some("region2")));
     let MemoryHotplug { block_size, memmap_on_memory, has_huge_pages } = found.hotplug;
     assert_eq!((block_size, memmap_on_memory, has_huge_pages), (Ok(BLOCK), Ok(true), true));
+}
+
+/// The part of a CXL region's tree that leads to its devices.
+fn cxl_region(tree: &Tree, serials: &[&str]) -> std::io::Result<()> {
+    let (cxl, devices) = (tree.path("bus/cxl/devices"), tree.path("devices/cxl"));
+    let region = cxl.join("region0");
+    fs::create_dir_all(&region)?;
+    fs::write(region.join("interleave_ways"), format!("{}\n", serials.len()))?;
+    for (number, serial) in serials.iter().enumerate() {
+        let (endpoint, memory) = (devices.join(format!("endpoint{number}")), devices.join(format!("mem{number}")));
+        let decoder = format!("decoder{number}.0");
+        fs::create_dir_all(endpoint.join(&decoder))?;
+        fs::create_dir_all(&memory)?;
+        fs::write(memory.join("serial"), format!("{serial}\n"))?;
+        symlink(memory, endpoint.join("uport"))?;
+        symlink(endpoint.join(&decoder), cxl.join(&decoder))?;
+        fs::write(region.join(format!("target{number}")), format!("{decoder}\n"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn cxl_memory_has_the_serial_numbers_of_its_devices() {
+    let serial = |serials: &[&str]| {
+        let found = inventory(|tree| {
+            tree.dax_device(&DaxDevice::default())?;
+            cxl_region(tree, serials)
+        });
+        found.devices[0].serial.clone()
+    };
+    assert_eq!(serial(&["0x1"]).as_deref(), Some("0x1"));
+    assert_eq!(serial(&["0x1", "0xabc"]).as_deref(), Some("0x1+0xabc"));
+    // None that counts, or an empty region.
+    for serials in [&["0x1", "0x0"][..], &["x"], &[]] {
+        assert_eq!(serial(serials), None, "{serials:?}");
+    }
+    let hmem = inventory(|tree| {
+        cxl_region(tree, &["0x1"])?;
+        tree.dax_device(&DaxDevice { place: "platform/hmem.1", ..DaxDevice::default() })
+    });
+    assert_eq!(hmem.devices[0].serial, None);
 }
 
 #[test]
