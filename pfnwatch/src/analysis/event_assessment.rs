@@ -154,7 +154,7 @@ fn other_kernel(decision: &GuardDecision, thresholds: &Thresholds) -> String {
     let ideal = Bytes(decision.ideal_bytes.unwrap_or(0));
     match decision.cause {
         Cause::RegressedKernel => format!(
-            "a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` tells of a \
+            "a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` checks a \
              package): {ideal} reserved"
         ),
         _ if decision.max_struct_page_size_bytes > Some(REFERENCE_STRUCT_PAGE) => {
@@ -200,10 +200,10 @@ fn exemption(decision: &GuardDecision) -> Option<String> {
 fn what_arms_the_guard(why: Option<UnjudgedReason>) -> Vec<String> {
     match why {
         Some(UnjudgedReason::NoMaxStructPage) => {
-            vec!["`sudo pfnwatch kernel --running` says what was asked, and what it lacks".to_owned()]
+            vec!["`sudo pfnwatch kernel --running` lists the evidence, and what is missing".to_owned()]
         }
         Some(UnjudgedReason::NotArmed | UnjudgedReason::ModuleChanged) => {
-            vec!["`pfnwatch status` says when the guard judges again".to_owned()]
+            vec!["`pfnwatch status` shows when the guard judges again".to_owned()]
         }
         _ => Vec::new(),
     }

@@ -28,7 +28,7 @@ pub struct CapacityTotals {
     pub ideal_bytes: u64,
     /// Sum of what is reserved more than that.
     pub excess_bytes: u64,
-    /// What `plan` would give back: the excess of those namespaces alone that are oversize.
+    /// What `plan` would return: the excess of the oversize namespaces alone.
     pub plan_bytes: u64,
     /// DRAM that holds the struct pages of the enabled namespaces, of those of which it is known.
     pub memmap_dram_bytes: u64,
@@ -77,7 +77,7 @@ impl CapacityTotals {
     }
 }
 
-/// What a host reports. Sizes are in bytes; what it does not tell is `None`.
+/// What a host reports. Sizes are in bytes; what it does not report is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "FleetHost"))]
 pub struct Host {
@@ -111,7 +111,7 @@ pub struct Host {
     pub ready: Option<bool>,
 }
 
-/// Something that was not counted, or not in full: no sum is short without it being said.
+/// Something that was not counted, or not in full: every incomplete sum is listed with its reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NotCounted"))]
 pub struct HostProblem {
@@ -139,7 +139,7 @@ fn may_be_x86_64(release: &str) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "FleetRelease"))]
 pub struct Release {
-    /// The release; empty for hosts that do not tell.
+    /// The release; empty for hosts that do not report it.
     pub kernel: String,
     /// What it reserves for each page: the largest that one of its hosts reports.
     pub max_struct_page_size_bytes: Option<u64>,

@@ -12,8 +12,8 @@ use crate::model::units::Bytes;
 use crate::model::verdict::Verdict;
 
 /// What the caller of a denied bind gets instead of the reason (drivers/base/dd.c, `really_probe`; libndctl).
-const CALLER_HINT: &str = "the caller was told something else: bind answers \"Cannot allocate memory\" (ENOMEM), ndctl says \"No such \
-                    device or address\", dmesg \"driver_sysfs_add(…) failed\"";
+const CALLER_HINT: &str = "the caller got another error: bind answers \"Cannot allocate memory\" (ENOMEM), ndctl prints \"No such \
+device or address\", dmesg \"driver_sysfs_add(…) failed\"";
 
 pub(super) fn denied(it: &GuardDecision) -> String {
     let mut text = decision_line("DENIED", it);

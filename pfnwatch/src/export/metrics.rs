@@ -54,7 +54,7 @@ fn agent_families(view: &View) -> Vec<Family> {
         Family::gauge("pfnwatch_agent_start_time_seconds", "When the agent started, in seconds since 1970.")
             .value(agent.started.unix_seconds()),
         Family::gauge("pfnwatch_observing", "1 while the programs are attached.").value(agent.observing),
-        Family::gauge("pfnwatch_ready", "1 where /readyz says so.").value(view.ready().is_ok()),
+        Family::gauge("pfnwatch_ready", "1 while /readyz answers that the agent is ready.").value(view.ready().is_ok()),
         memory(agent),
         Family::counter("pfnwatch_degraded_errors", "Errors of the agent's parts that it went on without, by part.")
             .each("part", view.degraded.iter().map(|(part, count)| (part.to_string(), *count))),
@@ -272,7 +272,7 @@ fn regressions(view: &View) -> [Family; 2] {
     let counts = by_subject.iter().map(|(subject, all)| ((*subject).to_owned(), all.len()));
     let bytes = by_subject.iter().map(|(subject, all)| ((*subject).to_owned(), lost(all)));
     [
-        Family::gauge("pfnwatch_capacity_regressions", "Capacity regressions that stand.").each("subject", counts),
+        Family::gauge("pfnwatch_capacity_regressions", "Unresolved capacity regressions.").each("subject", counts),
         Family::gauge(
             "pfnwatch_capacity_regressed_bytes",
             "What is reserved more than before, in all namespaces and for the host in one of 1 TiB to come, or of that is not returned.",

@@ -24,7 +24,7 @@ pub enum Availability {
     Yes,
     /// It is not there.
     No,
-    /// It cannot be told here, or not yet.
+    /// It is not known here, or not yet.
     Unknown,
 }
 

@@ -38,19 +38,19 @@ impl Regression {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "subject", rename_all = "snake_case")]
 pub enum RegressionSubject {
-    /// Whatever is made on this host from now on: the costs are those of a namespace of 1 TiB with map=dev.
+    /// New namespaces on this host: the costs are those of a namespace of 1 TiB with map=dev.
     Host,
     /// One namespace.
     Namespace(NamespaceKey),
-    /// Whatever memmap in DRAM is removed on this host: the kernel does not return it, and an earlier one did. The costs are as for
-    /// `host`.
+    /// Memmaps in DRAM that are removed on this host: this kernel does not return the DRAM, and an earlier one did. The costs are
+    /// as for `host`.
     MemmapReturn {
         /// DRAM in bytes that is lost each time a namespace of 1 TiB with map=mem is disabled.
         not_returned_bytes: u64,
     },
 }
 
-/// A namespace, as it is told apart from others over boots, kernels and reconfigurations.
+/// The identity of a namespace over boots, kernels and reconfigurations.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NamespaceKey {
@@ -74,9 +74,9 @@ pub struct Cost {
     pub seen: String,
     /// The reservation in bytes.
     pub reservation_bytes: u64,
-    /// What of it is more than the ideal, in bytes.
+    /// Reservation minus ideal, in bytes.
     pub excess_bytes: u64,
-    /// MAX_STRUCT_PAGE_SIZE of the kernel, or what the info block says that it was made with; in bytes.
+    /// MAX_STRUCT_PAGE_SIZE of the kernel, or the value recorded in the info block; in bytes.
     pub max_struct_page_size_bytes: Option<u64>,
 }
 
@@ -86,7 +86,7 @@ pub struct Cost {
 pub struct Acceptance {
     /// Who, in words.
     pub by: String,
-    /// Why, as they said it.
+    /// Why: the reason that they gave.
     pub reason: String,
     /// When, in RFC 3339.
     pub time: String,
@@ -108,7 +108,7 @@ pub enum AcceptError {
     /// There is no regression of that name.
     #[error("{0} does not cost more than it did, as far as the agent knows: `pfnwatch baseline` shows what does")]
     NoRegression(String),
-    #[error("several namespaces went by the name {0}: say its namespace uuid, or its first address as 0x…")]
+    #[error("several namespaces had the name {0}: give its namespace uuid, or its first address as 0x…")]
     Ambiguous(String),
     /// The regression is that of an earlier boot, or of a libnvdimm that is not loaded.
     #[error("what the running kernel reserves for each page is not known: load libnvdimm, and accept it then")]

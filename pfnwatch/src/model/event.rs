@@ -106,7 +106,7 @@ pub enum Body {
     SetUp(Box<SetUp>),
     /// A driver tried a namespace or a device without a memmap of its own: raw, sector, or one that was passed on.
     Probe(Box<Probe>),
-    /// User space told a device to claim a namespace, or to let go of one.
+    /// User space made a device claim or release a namespace.
     Claim(NamespaceChange),
     /// A driver let go of a device: it is disabled.
     Unbind(NamespaceChange),
@@ -205,7 +205,7 @@ pub struct Attempt {
     pub region: Option<String>,
     /// The driver that tried: `nd_pmem`, `dax_pmem`.
     pub driver: Option<String>,
-    /// What the driver core or the driver returned: 0, or a negative error number; none where that was not seen.
+    /// What the driver core or the driver returned: 0, or a negative error number; null if that was not seen.
     pub bind_code: Option<i32>,
     /// How long the attempt took, in microseconds.
     pub duration_us: u64,
@@ -227,7 +227,7 @@ pub struct Probe {
     pub namespace: Option<NamespaceId>,
     /// Whether it was enabled so, or passed on to a pfn, dax or btt device.
     pub result: ProbeResult,
-    /// Whether the probe found an info block on the namespace, accepted or not; none where it did not look.
+    /// Whether the probe found an info block on the namespace, accepted or not; null if it did not look.
     pub found_block: Option<bool>,
     /// What that means, in words.
     pub meaning: String,
@@ -258,7 +258,7 @@ pub struct NamespaceChange {
     pub device: String,
     /// Its region.
     pub region: Option<String>,
-    /// The namespace it is about; none where a claim is given up.
+    /// The namespace; null if a claim is released.
     pub namespace: Option<String>,
     /// Its namespace uuid.
     pub namespace_uuid: Option<Uuid>,

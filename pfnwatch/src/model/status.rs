@@ -17,7 +17,7 @@ use crate::model::verdict::NamespaceTotals;
 pub struct Status {
     /// The agent.
     pub agent: AgentStatus,
-    /// What the guard does about an oversize creation, since when, and who said so.
+    /// What the guard does about an oversize creation, since when, and who set it.
     pub mode: ModeStatus,
     /// The guard.
     pub guard: GuardStatus,
@@ -158,7 +158,7 @@ pub struct AgentStatus {
     /// How long ago it started, in seconds.
     #[serde(default)]
     pub uptime_seconds: u64,
-    /// Its resident memory, where procfs tells it.
+    /// The agent's resident memory, if procfs reports it.
     #[serde(default)]
     pub memory: Option<MemoryStatus>,
 }
@@ -182,7 +182,7 @@ pub struct MemoryStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WebStatus {
-    /// `127.0.0.1:9464`; none where it does not listen.
+    /// `127.0.0.1:9464`; null if it does not listen.
     pub address: Option<String>,
     /// Why it does not, where it should.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -253,7 +253,7 @@ pub struct PolicyStatus {
     pub hash: String,
     /// How many policies this agent has handed to the guard so far, this one included.
     pub number: u64,
-    /// Where it comes from; none where no file was there, so that it is the default.
+    /// The file it was read from; null if there was none and the defaults are in force.
     pub file: Option<String>,
     /// When it came into force.
     pub since: Timestamp,
@@ -274,7 +274,7 @@ pub struct PolicyStatus {
 pub struct ExemptionStatus {
     /// Its number.
     pub id: u64,
-    /// Whether it can be revoked, or stands in the policy.
+    /// Whether `allow` made it, which can be revoked, or the policy contains it.
     pub origin: ExemptionOrigin,
     /// What it is for.
     pub subject: ExemptionSubject,
@@ -283,7 +283,7 @@ pub struct ExemptionStatus {
     pub region: Option<String>,
     /// Whether one creation ends it.
     pub once: bool,
-    /// When it ends; none where only a creation or a new policy does that.
+    /// When it expires; null if only a creation or a new policy ends it.
     pub until: Option<Timestamp>,
     /// How long that is from now, in seconds.
     pub remaining_seconds: Option<u64>,
@@ -310,7 +310,7 @@ pub struct SkippedExemptionStatus {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ExemptionOrigin {
-    /// It stands in the policy.
+    /// The policy contains it.
     Policy,
     /// `pfnwatch allow` made it.
     Allow,

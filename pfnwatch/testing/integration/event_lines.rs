@@ -53,9 +53,9 @@ fn a_denial_explains_itself() {
     assert_eq!(
         line,
         r#"DENIED   namespace0.0 of 1 GiB as pfn0.1 (fsdax, map=dev, align 2 MiB): 34 MiB would be reserved, ideal 18 MiB, excess 16 MiB; refused before anything was written: this kernel reserves 128 bytes for each page, where 64 suffice (the regression of Linux 6.1 to 6.1.11): 16 MiB too much; by ndctl (pid 42, uid 0)
-    the caller was told something else: bind answers "Cannot allocate memory" (ENOMEM), ndctl says "No such device or address", dmesg "driver_sysfs_add(…) failed"
+    the caller got another error: bind answers "Cannot allocate memory" (ENOMEM), ndctl prints "No such device or address", dmesg "driver_sysfs_add(…) failed"
     instead: --map=mem: 2 MiB reserved, and 16 MiB of DRAM for the memmap
-    instead: a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` tells of a package): 18 MiB reserved
+    instead: a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` checks a package): 18 MiB reserved
     instead: under this kernel, with an info block that ndctl writes (18 MiB reserved; a debug facility of ndctl): make it with --mode=raw, then `ndctl disable-namespace NAME`, `ndctl write-infoblock --mode=fsdax --map=dev --align=2097152 NAME`, `ndctl enable-namespace NAME`
     instead: an exemption for one creation: `pfnwatch allow --region region0 --once --for 10m --reason TEXT`, then try again"#
     );
@@ -67,7 +67,7 @@ fn what_is_let_pass_says_so() {
     let used = ExemptionUsed { id: 4, subject: Some("region0".to_owned()), reason: Some("a rebuild".to_owned()) };
     let [audit] = &lines(&[of(Decision::WouldDeny).as_bytes()], None)[..] else { panic!("one line") };
     assert!(audit.starts_with("WOULD DENY namespace0.0 of 1 GiB"), "{audit}");
-    assert!(audit.contains("enforce would have refused it") && !audit.contains("the caller was told"), "{audit}");
+    assert!(audit.contains("enforce would have refused it") && !audit.contains("the caller got"), "{audit}");
     let [exempt] = &lines(&[of(Decision::Exempt).as_bytes()], Some(&used))[..] else { panic!("one line") };
     assert!(exempt.ends_with("\n    by exemption 4 for region0: a rebuild"), "{exempt}");
     let unjudged =
@@ -76,8 +76,8 @@ fn what_is_let_pass_says_so() {
     assert_eq!(
         unjudged,
         "UNJUDGED namespace0.0 of 1 GiB as pfn0.1 (fsdax, map=dev, align 2 MiB); allowed without a judgement: \
-         libnvdimm was loaded anew since pfnwatch looked; what it costs shows once it is made; by ndctl (pid 42, uid 0)\
-         \n    instead: `pfnwatch status` says when the guard judges again"
+         libnvdimm was reloaded after pfnwatch's first scan; what it costs shows once it is made; by ndctl (pid 42, uid 0)\
+         \n    instead: `pfnwatch status` shows when the guard judges again"
     );
 }
 

@@ -89,7 +89,7 @@ fn a_namespace_that_is_made_anew_and_again() {
     assert_eq!(
         ledger.observe(namespace(2, GIB), cost("6.1", 514 * MIB, 256 * MIB)).1,
         RegressionChange::Unchanged,
-        "told once"
+        "reported once"
     );
     assert_eq!(ledger.regressions().count(), 1);
     // A fixed kernel does not give it back.
@@ -135,7 +135,7 @@ fn what_is_destroyed_or_gone_costs_nothing_and_is_remembered() {
         let gone = if missed { ledger.retain(&BTreeSet::new()) } else { ledger.destroyed(Uuid::from_u128(1)) };
         let [(record, RegressionChange::Ended(_))] = &gone[..] else { panic!("{gone:?}") };
         assert_eq!((record.last.is_none(), ledger.regressions().count()), (true, 0));
-        assert_eq!(ledger.retain(&BTreeSet::new()), [], "said once");
+        assert_eq!(ledger.retain(&BTreeSet::new()), [], "removed once");
         let again = ledger.observe(namespace(9, GIB), cost("6.1", 514 * MIB, 256 * MIB)).1;
         assert_eq!(began(again).before.kernel, "6.0", "the room is the same");
     }

@@ -142,7 +142,7 @@ fn a_denial_says_why_and_what_else() {
         decision.remedies,
         [
             "--map=mem: 2 MiB reserved, and 16 MiB of DRAM for the memmap",
-            "a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` tells of a \
+            "a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` checks a \
              package): 18 MiB reserved",
             "under this kernel, with an info block that ndctl writes (18 MiB reserved; a debug facility of ndctl): make \
              it with --mode=raw, then `ndctl disable-namespace NAME`, `ndctl write-infoblock --mode=fsdax --map=dev \

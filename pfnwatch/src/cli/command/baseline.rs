@@ -29,15 +29,15 @@ use crate::store::Reader;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sudo pfnwatch baseline                 what memmaps cost under this kernel, and under those before it
+  sudo pfnwatch baseline                 what memmaps cost under this kernel and under earlier ones
   sudo pfnwatch baseline --format json | jq '.regressions[].detail'
   sudo pfnwatch baseline accept --host --reason 'all kernels that we have cost as much'
 
-It reads the agent's event store: a kernel is known once an agent has run under it. Under which kernel a namespace cost the \
-least is what it is held against. Where nothing is known there is nothing to hold anything against, and that is said. What \
-was read and is to stay as it is can be accepted: it is the baseline from then on.
+The report reads the agent's event store: it knows a kernel if an agent has run under it. The baseline of a namespace is its \
+lowest cost under any known kernel. If no earlier kernel is known, the report states that nothing can be compared. \
+`baseline accept` makes the present cost the new baseline.
 
-Exit codes: 0 nothing costs more than it did; 1 error; 2 wrong usage; 3 something does.")]
+Exit codes: 0 nothing costs more than its baseline; 1 error; 2 wrong usage; 3 something does.")]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// What to do; the report without it
@@ -56,7 +56,7 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
-    /// Take what something costs now for its baseline: its alert ends
+    /// Accept the present cost as the baseline: its alert is resolved
     Accept(accept::Args),
 }
 
@@ -99,7 +99,7 @@ struct BaselineKernel {
     reservation_of_1_tib_bytes: Option<u64>,
     /// Whether it returns a memmap in DRAM when its device is disabled; null if unknown.
     memmap_returned: Option<bool>,
-    /// What says so, in words.
+    /// The evidence for it, in words.
     evidence: Vec<String>,
     /// When an agent ran under it first, in RFC 3339.
     first_seen: String,
@@ -211,7 +211,7 @@ fn render(report: &BaselineReport) -> String {
     text
 }
 
-/// What is the baseline because somebody said so.
+/// The baselines that somebody accepted.
 fn accepted(report: &BaselineReport) -> impl Iterator<Item = String> {
     let said = |what: String, bytes, it: &Acceptance| {
         format!("{what} may cost {}: {}; by {} on {}", Bytes(bytes), it.reason, it.by, it.time)

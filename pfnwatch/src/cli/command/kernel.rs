@@ -42,10 +42,10 @@ pub struct Args {
     /// A .deb, .rpm, libnvdimm.ko (plain, .gz, .xz, .zst), kernel image, /lib/modules/VERSION, or a root with kernels
     #[arg(value_name = "PATH", required_unless_present = "running")]
     files: Vec<PathBuf>,
-    /// Ask the kernel that runs: its code (as root), its module file, its release
+    /// Check the running kernel: its code (as root), its module file, its release
     #[arg(long)]
     running: bool,
-    /// What ends with exit code 3
+    /// The weakest verdict that ends with exit code 3
     #[arg(long, value_name = "VERDICT", value_enum, default_value_t = FailOn::Regressed)]
     fail_on: FailOn,
     /// How to write the report
@@ -224,9 +224,9 @@ struct KernelRow<'a> {
     struct_page_bytes: Option<u64>,
     /// What a namespace of 1 TiB with map=dev loses against the ideal, in bytes.
     loss_per_tib_bytes: Option<u64>,
-    /// What says so, the strongest first.
+    /// The evidence for it, the strongest first.
     evidence: Vec<EvidenceRow<'a>>,
-    /// What says something else.
+    /// Evidence that contradicts it.
     conflicts: Vec<EvidenceRow<'a>>,
     /// What its code does with a memmap in DRAM when its device is disabled: `returned` or `not_returned`; null if the code does
     /// not show it.
@@ -243,13 +243,13 @@ struct KernelRow<'a> {
 struct EvidenceRow<'a> {
     /// `release`, `module file`, `running code` or `observed block`: the later, the stronger.
     source: &'static str,
-    /// What it says that is reserved for each page, in bytes.
+    /// The bytes reserved for each page according to it.
     max_struct_page_bytes: u64,
     /// The same with `page_struct_override`.
     overridden_struct_page_bytes: Option<u64>,
     /// In words.
     text: String,
-    /// The function whose code says so.
+    /// The function whose code shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     function: Option<&'a str>,
     /// Where the instruction lies that stores the size.

@@ -252,7 +252,7 @@ fn map(block: &InfoBlock) -> Option<&'static str> {
     })
 }
 
-/// An info block, field by field, with what the formula says to it.
+/// An info block, field by field, with the result of the formula.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SuperblockDocument"))]
 pub(super) struct SuperblockDocument<'a> {

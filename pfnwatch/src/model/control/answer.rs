@@ -16,7 +16,7 @@ use crate::model::policy::{ExemptionSubject, Mode};
 use crate::model::restore_commands;
 use crate::model::status::Status;
 
-/// What the agent says where it did what was asked.
+/// The answer to a request that the agent carried out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -25,13 +25,13 @@ pub enum Response {
     Mode(ModeResponse),
     /// The exemption is in force.
     Allowed(Allowed),
-    /// The exemption is gone.
+    /// The exemption is revoked.
     Revoked(Revoked),
-    /// The baseline is another one.
+    /// The baseline is changed.
     BaselineAccepted(Box<AcceptedBaseline>),
-    /// How things stand.
+    /// The status.
     Status(Box<Status>),
-    /// How the alerts stand.
+    /// The firing alerts and their receivers.
     Alerts(Box<AlertsStatus>),
     /// The guard is not held any more.
     Released(Released),
@@ -59,7 +59,7 @@ pub struct Allowed {
     pub id: u64,
     /// What it is for.
     pub subject: ExemptionSubject,
-    /// When it ends by the wall clock, in RFC 3339; none where one creation ends it.
+    /// When it expires by the wall clock, in RFC 3339; null if only a creation ends it.
     pub until: Option<String>,
 }
 
@@ -214,7 +214,7 @@ impl Reply {
             let said = said.as_ref().map_or_else(ReplyBody::Refusal, ReplyBody::Answer);
             serde_json::to_vec(&WireReply { schema: SCHEMA, said })
         };
-        // What cannot be written has to be said too, in words that can.
+        // If the answer cannot be serialised, the error that replaces it can.
         let mut line = write(&self.0)
             .or_else(|error| write(&Err(ErrorResponse::error(format!("the answer cannot be written: {error}")))))
             .unwrap_or_default();

@@ -51,9 +51,9 @@ pub struct ProgramState {
 pub struct MaxStructPageStatus {
     /// In bytes; `null` if nothing but the release's name shows it, or if the evidence contradicts itself.
     pub max_struct_page_size_bytes: Option<u64>,
-    /// What says so, the strongest first.
+    /// The evidence for it, the strongest first.
     pub evidence: Vec<String>,
-    /// What says something else.
+    /// Evidence that contradicts it.
     pub conflicting_evidence: Vec<String>,
     /// What is no evidence, and why: what could not be read, a module file of another build, a live patch.
     pub problems: Vec<String>,
@@ -66,7 +66,7 @@ pub struct MaxStructPageReport {
     /// The evidence and its result.
     #[serde(flatten)]
     pub status: MaxStructPageStatus,
-    /// Whether the parameter `page_struct_override` is set; none where the kernel has none.
+    /// Whether the parameter `page_struct_override` is set; null if the kernel does not have it.
     pub page_struct_override: Option<bool>,
 }
 

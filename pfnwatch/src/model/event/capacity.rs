@@ -37,7 +37,7 @@ pub struct BaselineAccepted {
     /// What is accepted: before, and from now on.
     #[serde(flatten)]
     pub regression: Regression,
-    /// Why, as they said it.
+    /// Why: the reason that they gave.
     pub reason: String,
     /// Who.
     pub by: Option<Actor>,

@@ -13,9 +13,9 @@ pub struct ModeChanged {
     pub from: Mode,
     /// The mode from now on.
     pub to: Mode,
-    /// Who asked for it; none where the configuration did.
+    /// Who requested it; null if the configuration did.
     pub by: Option<Actor>,
-    /// Why, as they said it.
+    /// Why: the reason that they gave.
     pub reason: Option<String>,
 }
 
@@ -27,7 +27,7 @@ pub struct PolicyLoaded {
     pub file: Option<String>,
     /// Its number: it grows with each change, and every judgement names it.
     pub number: u64,
-    /// What it says, in words: a sentence each.
+    /// The policy in words: one sentence for each item.
     pub explanation: Vec<String>,
 }
 
@@ -54,7 +54,7 @@ pub struct ExemptionChange {
     pub reason: String,
     /// Whether it is good for one creation only.
     pub once: bool,
-    /// Who granted, spent or withdrew it; none where the configuration or the clock did.
+    /// Who granted, spent or revoked it; null if the configuration or the clock did.
     pub by: Option<Actor>,
     /// When it ends by itself; none for never.
     pub until: Option<Time>,
@@ -92,7 +92,7 @@ pub struct GuardTransfer {
     pub mode: Mode,
     /// Where its pins are or were.
     pub pins: Vec<String>,
-    /// Who asked for it; none where the agent did it by itself.
+    /// Who requested it; null if the agent did it by itself.
     pub by: Option<Actor>,
     /// What stays in force, or what becomes of the guard.
     pub detail: String,

@@ -31,8 +31,8 @@ pub struct GuardDecision {
     pub align_bytes: u64,
     /// The uuid of the pfn or dax device: the block's, had it been made.
     pub block_uuid: Option<Uuid>,
-    /// What would be reserved; none where it was not computed. Kernels of today write a start_pad of 0, so that it is the
-    /// dataoff.
+    /// What would be reserved, in bytes; null if it was not computed. Current kernels write a start_pad of 0, so that it
+    /// equals the dataoff.
     pub reservation_bytes: Option<u64>,
     /// What would be cut off at the end.
     pub end_trunc_bytes: Option<u64>,
@@ -74,7 +74,7 @@ pub struct GuardDecision {
 pub enum UnjudgedReason {
     /// The agent has not finished its look at what there is.
     NotArmed,
-    /// libnvdimm was loaded anew since the agent looked.
+    /// libnvdimm was reloaded after the agent's first scan.
     ModuleChanged,
     /// MAX_STRUCT_PAGE_SIZE of the running kernel is not known.
     NoMaxStructPage,
@@ -89,8 +89,8 @@ impl UnjudgedReason {
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
-            Self::NotArmed => "pfnwatch had not finished its look at what namespaces there are",
-            Self::ModuleChanged => "libnvdimm was loaded anew since pfnwatch looked",
+            Self::NotArmed => "pfnwatch had not finished its first scan of the namespaces",
+            Self::ModuleChanged => "libnvdimm was reloaded after pfnwatch's first scan",
             Self::NoMaxStructPage => "what this kernel reserves for each page is not known",
             Self::PolicyChanged => "the policy was replaced again and again meanwhile",
             Self::BlockMissed => {

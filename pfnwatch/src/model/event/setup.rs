@@ -22,7 +22,7 @@ pub struct SetUp {
     #[serde(serialize_with = "personality")]
     #[cfg_attr(test, schemars(with = "crate::model::event::setup::schema::Personality"))]
     pub personality: superblock::SuperblockKind,
-    /// Where the memmap lives; none where the device asks for neither.
+    /// Where the memmap is; null if the device asks for neither.
     #[serde(serialize_with = "map")]
     #[cfg_attr(test, schemars(with = "Option<crate::model::event::setup::schema::Map>"))]
     pub map: Option<Map>,
@@ -34,11 +34,11 @@ pub struct SetUp {
     pub block: BlockState,
     /// What became of the namespace.
     pub outcome: SetUpOutcome,
-    /// What `nvdimm_setup_pfn` returned: 0 or a negative error number; none where its return was missed.
+    /// What `nvdimm_setup_pfn` returned: 0 or a negative error number; null if its return was missed.
     pub setup_code: Option<i32>,
     /// What all that means, in words.
     pub meaning: String,
-    /// What the block says: none where there is none, or where it was not believed.
+    /// The fields of the block; absent if there is no block, or if it is invalid.
     #[serde(flatten)]
     pub sizes: Option<Sizes>,
     /// `sizeof(struct page)` of the running kernel, in bytes.
@@ -86,14 +86,14 @@ pub struct EventAssessment {
 pub struct Prediction {
     /// What the guard decided.
     pub decision: GuardVerdict,
-    /// What it predicted to be reserved, in bytes, where it said a number.
+    /// The reservation that it predicted, in bytes, if it computed one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub predicted_bytes: Option<u64>,
     /// Whether it turned out otherwise: oversize although it passed, or another reservation than the one predicted.
     pub mismatch: bool,
 }
 
-/// What the guard said of a creation that went through.
+/// What the guard decided about a creation that went through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -145,7 +145,7 @@ pub enum BlockState {
     Rejected,
     /// There was none, and none was written.
     None,
-    /// What `nd_pfn_validate` said was not seen.
+    /// The result of `nd_pfn_validate` was not seen.
     Unknown,
 }
 
@@ -190,7 +190,7 @@ pub(super) mod schema {
     /// fsdax or devdax.
     #[derive(JsonSchema)]
     #[schemars(rename_all = "snake_case")]
-    #[expect(dead_code, reason = "it stands for a type that serialises as this one would")]
+    #[expect(dead_code, reason = "the schema of a type that serialises as this one would")]
     pub(in crate::model) enum Personality {
         /// A block device with DAX.
         Fsdax,
@@ -201,7 +201,7 @@ pub(super) mod schema {
     /// Where the memmap lives.
     #[derive(JsonSchema)]
     #[schemars(rename_all = "snake_case")]
-    #[expect(dead_code, reason = "it stands for a type that serialises as this one would")]
+    #[expect(dead_code, reason = "the schema of a type that serialises as this one would")]
     pub(in crate::model) enum Map {
         /// On the persistent memory itself: it is reserved there.
         Dev,

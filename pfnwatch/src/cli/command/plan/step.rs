@@ -26,9 +26,9 @@ pub(super) struct PlanStep {
     pub(super) size_bytes: u64,
     /// What users can store in now.
     pub(super) usable_bytes: u64,
-    /// What a rebuild gives back under a kernel without the regression.
+    /// What a rebuild returns under a kernel without the regression.
     pub(super) excess_bytes: u64,
-    /// What a rebuild with the same map gives back under the running kernel, if that is known.
+    /// What a rebuild with the same map returns under the running kernel, if that is known.
     pub(super) gain_on_this_kernel_bytes: Option<u64>,
     /// Why it costs what it costs, in words.
     pub(super) cause: String,
@@ -36,7 +36,7 @@ pub(super) struct PlanStep {
     pub(super) in_use: bool,
     /// Who uses it, those to be ended first in front.
     pub(super) users: Vec<DeviceUser>,
-    /// What stands in the way, and what will be lost.
+    /// What prevents the rebuild, and what will be lost.
     pub(super) warnings: Vec<String>,
     /// How it is done: one of these, the plainest first.
     pub(super) ways: Vec<RebuildOption>,
@@ -178,8 +178,7 @@ fn ways(
                 Some(bytes) => format!(
                     "boot a kernel without the regression (this one reserves {bytes} bytes for each page), then rebuild"
                 ),
-                None => "rebuild it, once `sudo pfnwatch kernel --running` says that this kernel reserves 64 bytes"
-                    .to_owned(),
+                None => "rebuild it once `sudo pfnwatch kernel --running` reports 64 bytes for this kernel".to_owned(),
             };
             let mut ways = vec![rebuild(first, lean)];
             ways.extend(with_map_mem(judged, rebuilt, geometry, context));

@@ -26,7 +26,7 @@ pub(super) enum PolicyOutcome {
     Exempt,
     /// It is not oversize.
     Passes,
-    /// That cannot be told.
+    /// The outcome is unknown.
     Unknown,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Creation {
     /// When, for one out of events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) time: Option<String>,
-    /// What the agent said then, for one out of events.
+    /// The event that the agent recorded, if it comes from events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) event: Option<String>,
     /// `namespace0.0`
@@ -96,7 +96,7 @@ pub(super) fn describe_excess(excess: u64, oversize: bool) -> String {
     }
 }
 
-/// Everything that the policy was held against.
+/// Everything that the policy was compared with.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Evaluation {
@@ -111,7 +111,7 @@ pub(super) struct Evaluation {
     pub(super) unreadable_lines: u64,
     /// What is wrong with the first of these.
     pub(super) first_unreadable: Option<String>,
-    /// What was held against it.
+    /// What it was compared with.
     pub(super) creations: Vec<Creation>,
 }
 
@@ -127,7 +127,7 @@ pub(super) struct Counts {
     pub(super) exempt: u64,
     /// It is not oversize.
     pub(super) passes: u64,
-    /// That cannot be told.
+    /// The outcome is unknown.
     pub(super) unknown: u64,
     /// What the denied and the would-be denied reserve too much, together.
     pub(super) denied_excess_bytes: u64,

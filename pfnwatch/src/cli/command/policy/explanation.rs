@@ -45,7 +45,7 @@ pub(in crate::cli::command) struct Explanation {
     pub(super) thresholds: Thresholds,
     /// What that means for two sizes.
     pub(super) examples: Vec<Example>,
-    /// What is let pass all the same.
+    /// What is allowed although it is oversize.
     pub(super) exemptions: Vec<ExplainedExemption>,
     /// What is allowed and yet most likely not meant, in words.
     pub(super) warnings: Vec<String>,
@@ -73,7 +73,7 @@ pub(super) struct Example {
     pub(super) regressed_is_oversize: bool,
 }
 
-/// An exemption as it stands now.
+/// An exemption, and whether it is in force now.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct ExplainedExemption {
@@ -221,7 +221,7 @@ fn warnings(examples: &[Example], exemptions: &[ExplainedExemption], inventory: 
 #[cfg(test)]
 #[derive(schemars::JsonSchema)]
 #[schemars(rename = "Limits")]
-#[expect(dead_code, reason = "it stands for what is serialised entry by entry")]
+#[expect(dead_code, reason = "the schema of a type that is serialised entry by entry")]
 struct LimitsSchema {
     /// So many times the align.
     aligns: u64,
@@ -344,7 +344,7 @@ fn totals(text: &mut String, against: &Evaluation, mode: Mode) {
     }
     let _ = writeln!(
         text,
-        ", {} exempt, {} pass, {} cannot be told; {} not judged",
+        ", {} exempt, {} allowed, {} unknown; {} not judged",
         counts.exempt, counts.passes, counts.unknown, against.unjudged
     );
 }

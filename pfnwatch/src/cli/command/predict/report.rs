@@ -246,7 +246,7 @@ struct PredictionKernel<'a> {
     struct_page_size_bytes: Option<u64>,
     /// What it reserves for each page with map=dev, in bytes.
     max_struct_page_size_bytes: Option<u64>,
-    /// What says so, in words.
+    /// The evidence for it, in words.
     evidence: &'a str,
 }
 

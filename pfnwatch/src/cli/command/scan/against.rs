@@ -190,7 +190,7 @@ struct ComparedNamespace {
     before: Costs,
     /// What it costs now.
     after: Costs,
-    /// What is reserved more than then, in bytes; none where it is less, or not known.
+    /// By how much the reservation grew, in bytes; null if it did not, or if that is not known.
     more_bytes: Option<u64>,
     /// Whether it costs more, and not because of another size, map or align.
     regressed: bool,

@@ -24,7 +24,7 @@ pub(super) struct DeviceRow {
     pub(super) align_bytes: Option<u64>,
     /// The NUMA node of its memory as system RAM; -1 for none.
     pub(super) target_node: Option<i32>,
-    /// Physical address of its first byte; null for who is not root.
+    /// Physical address of its first byte; null without root.
     pub(super) start_address: Option<u64>,
     /// Where its memmap is.
     pub(super) memmap_place: Option<MemmapPlace>,

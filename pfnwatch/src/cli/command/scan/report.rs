@@ -22,7 +22,7 @@ pub struct ScanReport {
     schema: u32,
     /// When this host was looked at.
     time: Time,
-    /// This host's name; null where it cannot be told.
+    /// This host's name; null if it is unknown.
     host: Option<String>,
     /// The kernel that runs.
     kernel: ScanKernel,
@@ -68,7 +68,7 @@ struct RegionRow {
     available_bytes: Option<u64>,
     /// What namespaces in it are aligned to, in bytes.
     align_bytes: Option<u64>,
-    /// Physical address of its first byte; null for who is not root.
+    /// Physical address of its first byte; null without root.
     start_address: Option<u64>,
     /// How many DIMMs it is interleaved over.
     interleave_ways: u64,
@@ -116,7 +116,7 @@ pub(super) struct NamespaceRow {
     pub(super) namespace: String,
     /// Its region.
     pub(super) region: String,
-    /// `fsdax`, `devdax`, `sector` or `raw`, as ndctl says it.
+    /// `fsdax`, `devdax`, `sector` or `raw`, as in ndctl.
     pub(super) mode: &'static str,
     /// Where the memmap lives: `dev` or `mem`; null where there is none.
     pub(super) map: Option<&'static str>,
@@ -126,7 +126,7 @@ pub(super) struct NamespaceRow {
     pub(super) block_uuid: Option<String>,
     /// The pfn, dax or btt device that holds it.
     pub(super) holder: Option<String>,
-    /// Physical address of its first byte; null for who is not root.
+    /// Physical address of its first byte; null without root.
     pub(super) start_address: Option<u64>,
     /// The alignment of its usable part, in bytes.
     pub(super) align_bytes: Option<u64>,

@@ -37,7 +37,7 @@ pub enum Reason {
     },
 }
 
-/// How a host stands.
+/// The readiness of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Readiness {
