@@ -15,7 +15,7 @@ pub type AlertLabels = BTreeMap<String, String>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Alert {
-    /// What it is about.
+    /// The subject.
     pub name: AlertName,
     /// Which one it is.
     pub labels: AlertLabels,
@@ -62,7 +62,7 @@ pub fn fingerprint<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> 
     format!("{sum:016x}")
 }
 
-/// What became of the alerts for one receiver since the agent started.
+/// Deliveries to one receiver since the agent started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DeliveryStats {
@@ -74,7 +74,7 @@ pub struct DeliveryStats {
     pub failed: u64,
     /// Messages that were dropped: the receiver rejected them, or it was unreachable for too long.
     pub given_up: u64,
-    /// How many messages were not sent because the alert had begun and ended again before they could be.
+    /// Messages that were not sent because the alert began and ended before they could be.
     #[serde(default)]
     pub merged: u64,
     /// Messages that wait for it, in the event store.

@@ -7,7 +7,7 @@ use crate::model::event::Time;
 use crate::model::store::BootRow;
 use crate::model::units::Bytes;
 
-/// Something costs more than it did.
+/// A capacity regression: something costs more than before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Regression {
@@ -54,9 +54,9 @@ pub enum RegressionSubject {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NamespaceKey {
-    /// `namespace0.0`, as it was named last.
+    /// Its last name: `namespace0.0`.
     pub namespace: String,
-    /// Its namespace uuid; none on legacy and e820 regions.
+    /// Its namespace uuid; null on legacy and e820 regions.
     pub namespace_uuid: Option<Uuid>,
     /// Physical address of its first byte.
     pub start_address: u64,

@@ -43,7 +43,7 @@ pub const MAX_REASON_BYTES: usize = 512;
 /// The longest name of a namespace, in bytes: a kernel's device name has 20 at most, a uuid 36.
 const MAX_NAME_BYTES: usize = 64;
 
-/// What the agent is asked.
+/// A request to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

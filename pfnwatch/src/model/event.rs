@@ -37,7 +37,7 @@ pub const SCHEMA: u32 = 1;
 pub struct Event {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Its number in the event store, which no other event gets; none if the event store does not have it.
+    /// Its number in the event store, never used again; null if the event store does not have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
     /// Whether the event store could not save it. It may still be saved later.
@@ -108,7 +108,7 @@ pub enum Body {
     Probe(Box<Probe>),
     /// User space made a device claim or release a namespace.
     Claim(NamespaceChange),
-    /// A driver let go of a device: it is disabled.
+    /// A driver was unbound from a device: the device is disabled.
     Unbind(NamespaceChange),
     /// The label of a namespace was written: made, resized or renamed. Labels that change neither its size nor its name are not
     /// reported: ndctl writes several for each creation.
@@ -125,37 +125,37 @@ pub enum Body {
     Unjudged(Box<GuardDecision>),
     /// A namespace with map=dev that existed when observation began.
     ExistingNamespace(Box<ExistingNamespace>),
-    /// Something costs more than it did.
+    /// A capacity regression: something costs more than before.
     CapacityRegression(Box<CapacityRegression>),
-    /// It does not any more.
+    /// A capacity regression has ended.
     CapacityRegressionEnded(Box<CapacityRegression>),
     /// A memmap in DRAM was removed, and the kernel does not return it, or is suspected not to.
     MemmapNotReturned(Box<MemmapNotReturned>),
-    /// Somebody has accepted that it does: that is the baseline from now on.
+    /// Somebody accepted the present cost as the new baseline.
     BaselineAccepted(Box<BaselineAccepted>),
     /// The guard's mode changed.
     ModeChanged(ModeChanged),
     /// A policy is in force.
     PolicyLoaded(PolicyLoaded),
-    /// A policy was not taken.
+    /// A policy was rejected.
     PolicyRefused(PolicyRefused),
     /// An exemption was granted.
     ExemptionGranted(ExemptionChange),
     /// An exemption for one creation was spent.
     ExemptionSpent(ExemptionChange),
-    /// An exemption ended: its time is over, or it was withdrawn.
+    /// An exemption ended: it expired, or it was revoked.
     ExemptionEnded(ExemptionChange),
-    /// Whether the guard guards has changed.
+    /// The state of the guard has changed.
     GuardState(GuardState),
-    /// The guard that an agent before this one left was taken over.
+    /// A guard that an earlier agent left in the kernel was taken over.
     GuardTakenOver(GuardTransfer),
-    /// A guard that held on without an agent was released.
+    /// A guard that stayed without an agent was removed.
     GuardReleased(GuardTransfer),
     /// The agent observes, or is idle because there is nothing to observe.
     Ready(Ready),
-    /// What the running kernel reserves for each page, as far as that is known.
+    /// What the running kernel reserves for each page, if known.
     MaxStructPage(MaxStructPageReport),
-    /// The agent does not observe any more.
+    /// The agent no longer observes.
     Blind(Blind),
     /// Records of the kernel's side were lost or could not be completed.
     Lost(LostRecords),
@@ -165,7 +165,7 @@ pub enum Body {
     Stopped(RecordTotals),
 }
 
-/// Who did it. Absent where the kernel did it by itself, in a thread of its own.
+/// Who did it. Absent if the kernel did it by itself, in a thread of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Actor {
@@ -187,7 +187,7 @@ pub struct Actor {
 pub struct NamespaceId {
     /// `namespace0.0`
     pub namespace: String,
-    /// The namespace uuid, the label's; none on legacy and e820 regions.
+    /// The namespace uuid, from the label; null on legacy and e820 regions.
     pub namespace_uuid: Option<Uuid>,
     /// Physical address of its first byte.
     pub start_address: u64,
@@ -229,7 +229,7 @@ pub struct Probe {
     pub result: ProbeResult,
     /// Whether the probe found an info block on the namespace, accepted or not; null if it did not look.
     pub found_block: Option<bool>,
-    /// What that means, in words.
+    /// The meaning of these values, in words.
     pub meaning: String,
 }
 

@@ -14,7 +14,7 @@ pub enum Verdict {
     Oversize,
     /// The kernel refused to set it up.
     Refused,
-    /// What is known does not suffice for a verdict.
+    /// There is not enough information for a verdict.
     Unknown,
 }
 
@@ -80,7 +80,7 @@ pub struct Assessment {
     pub hints: Vec<Hint>,
 }
 
-/// Why a namespace costs what it costs. The first six are the waste classes A to F.
+/// The cause of a namespace's cost. The first six are the waste classes A to F.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, strum::IntoStaticStr)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -96,7 +96,7 @@ pub enum Cause {
     Rounding,
     /// E: a block made with smaller pages than the running kernel's.
     SmallerPages,
-    /// F: the running kernel's struct page is smaller than what the block reserves for.
+    /// F: the running kernel's struct page is smaller than the one that the block reserves for.
     SmallerStructPage,
     /// A kernel before 5.5 or so made the block, by another formula.
     OlderKernel,

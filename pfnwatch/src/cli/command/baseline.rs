@@ -89,7 +89,7 @@ pub struct BaselineReport {
 struct BaselineKernel {
     /// Its release.
     kernel: String,
-    /// The build-id of its libnvdimm, in hex; null where it is built in, or none was seen.
+    /// The build-id of its libnvdimm, in hex; null if it is built in, or none was seen.
     libnvdimm_build_id: Option<String>,
     /// Its `sizeof(struct page)` in bytes.
     struct_page_size_bytes: Option<u64>,
@@ -105,11 +105,11 @@ struct BaselineKernel {
     first_seen: String,
     /// When an agent ran under it last, in RFC 3339.
     last_seen: String,
-    /// Whether it is the one that runs, or ran last where none of them does.
+    /// Whether it is the running kernel, or the last one that ran if none of them does.
     current: bool,
     /// Whether nothing is compared with it any more: a later cost was accepted.
     superseded: bool,
-    /// Who has accepted what it costs, where somebody has.
+    /// Who accepted its cost, if somebody did.
     accepted: Option<Acceptance>,
 }
 
@@ -119,11 +119,12 @@ struct BaselineKernel {
 struct NamespaceCost {
     #[serde(flatten)]
     namespace: NamespaceKey,
-    /// What it costs; null once it is gone, or its memmap is.
+    /// What it costs; null once it, or its memmap, is removed.
     now: Option<Cost>,
-    /// What it is compared with: the lowest cost that was seen of it or of what was in its place, or the accepted one.
+    /// The baseline: the lowest cost that was seen for it or for an earlier namespace at its address, or the accepted
+    /// cost.
     baseline: Cost,
-    /// How much more that is, in bytes, where that is a regression.
+    /// By how much it grew, in bytes, if that is a regression.
     lost_bytes: Option<u64>,
     /// Who has accepted the baseline, if anybody has.
     accepted: Option<Acceptance>,

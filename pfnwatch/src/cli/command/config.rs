@@ -115,7 +115,7 @@ pub(in crate::cli::command) struct ConfigDocument<'a> {
 struct EffectiveValue<'a> {
     /// Its table: `guard`, `alerts.receivers`; empty at the top.
     table: &'a str,
-    /// The number of its table, from 1, where it is one of a list; else null.
+    /// The number of its table, from 1, if it is in a list; else null.
     number: Option<usize>,
     /// Its key.
     key: &'a str,

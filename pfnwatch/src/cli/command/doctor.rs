@@ -57,7 +57,7 @@ pub(super) struct DoctorReport {
     enforce: Availability,
     /// Known defects of the kernel that runs, a line each.
     warnings: Vec<String>,
-    /// What is needed, each with what was seen.
+    /// The prerequisites, each with what was found.
     prerequisites: Vec<Prerequisite>,
 }
 

@@ -12,9 +12,9 @@ pub struct CapacityRegression {
     /// What costs more, before and after.
     #[serde(flatten)]
     pub regression: Regression,
-    /// What is reserved more than before, in bytes; 0 where it ends.
+    /// By how much the reservation grew, in bytes; 0 when the regression ends.
     pub lost_bytes: u64,
-    /// The same in words.
+    /// The regression in words.
     pub detail: String,
 }
 
@@ -41,7 +41,7 @@ pub struct BaselineAccepted {
     pub reason: String,
     /// Who.
     pub by: Option<Actor>,
-    /// The same in words.
+    /// The regression in words.
     pub detail: String,
 }
 

@@ -20,21 +20,21 @@ pub(super) struct PlanStep {
     pub(super) namespace: String,
     /// `fsdax` or `devdax`.
     pub(super) mode: &'static str,
-    /// Where the memmap lives: `dev` or `mem`.
+    /// Where the memmap is: `dev` or `mem`.
     pub(super) map: &'static str,
     /// Its size in bytes.
     pub(super) size_bytes: u64,
-    /// What users can store in now.
+    /// Usable bytes now.
     pub(super) usable_bytes: u64,
     /// What a rebuild returns under a kernel without the regression.
     pub(super) excess_bytes: u64,
     /// What a rebuild with the same map returns under the running kernel, if that is known.
     pub(super) gain_on_this_kernel_bytes: Option<u64>,
-    /// Why it costs what it costs, in words.
+    /// The cause of its cost, in words.
     pub(super) cause: String,
     /// Whether somebody uses it.
     pub(super) in_use: bool,
-    /// Who uses it, those to be ended first in front.
+    /// Who uses it, in the order in which to stop them.
     pub(super) users: Vec<DeviceUser>,
     /// What prevents the rebuild, and what will be lost.
     pub(super) warnings: Vec<String>,
@@ -48,7 +48,7 @@ pub(super) struct PlanStep {
 pub(super) struct RebuildOption {
     /// What it is, in words.
     pub(super) title: String,
-    /// What users could store in then.
+    /// Usable bytes after the rebuild.
     pub(super) usable_bytes: Option<u64>,
     /// The commands for root's shell, after those of `checks`: nothing runs them. None if a warning has the reason.
     pub(super) commands: Vec<String>,

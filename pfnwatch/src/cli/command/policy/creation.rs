@@ -22,7 +22,7 @@ pub(super) enum PolicyOutcome {
     Denied,
     /// It would have been reported: the mode is audit.
     WouldDeny,
-    /// It is oversize, and an exemption lets it pass.
+    /// It is oversize, and an exemption allows it.
     Exempt,
     /// It is not oversize.
     Passes,
@@ -64,7 +64,7 @@ pub(super) struct Creation {
     pub(super) align_bytes: Option<u64>,
     /// From its start to its first usable byte.
     pub(super) reservation_bytes: Option<u64>,
-    /// What the same geometry gets at the reference struct page size.
+    /// The reservation of the same geometry at the reference struct page size.
     pub(super) ideal_bytes: Option<u64>,
     /// reservation - ideal, never negative.
     pub(super) excess_bytes: Option<u64>,
@@ -123,13 +123,13 @@ pub(super) struct Counts {
     pub(super) denied: u64,
     /// It would have been reported, since the mode is audit.
     pub(super) would_deny: u64,
-    /// It is oversize, and an exemption lets it pass.
+    /// It is oversize, and an exemption allows it.
     pub(super) exempt: u64,
     /// It is not oversize.
     pub(super) passes: u64,
     /// The outcome is unknown.
     pub(super) unknown: u64,
-    /// What the denied and the would-be denied reserve too much, together.
+    /// Total excess of the denied and would-be denied creations.
     pub(super) denied_excess_bytes: u64,
 }
 
