@@ -124,7 +124,9 @@ fn what_is_wrong_with_the_agent_is_told() {
     let overridden = the(&of_agent, AlertName::ModeOverridden);
     assert_eq!(overridden.annotation("summary"), "The mode is enforce, and the configuration has audit");
     assert!(overridden.annotation("description").contains("set by ann (uid 1000)"), "{overridden:?}");
-    assert!(the(&of_agent, AlertName::StoreFailing).annotation("description").contains("no space left. 7 reported events"));
+    assert!(
+        the(&of_agent, AlertName::StoreFailing).annotation("description").contains("no space left. 7 reported events")
+    );
     (view.status.agent.observing, view.status.agent.ready) = (false, false);
     view.status.agent.reason = Some("no BTF".to_owned());
     let blind = found(&view);
