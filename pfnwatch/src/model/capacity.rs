@@ -211,13 +211,13 @@ pub fn describe(regression: &Regression) -> String {
         );
     }
     format!(
-        "{} costs {} now ({}) and cost {} ({}): {} more",
+        "{} costs {} more: {} now ({}), {} before ({})",
         subject_text(subject),
+        Bytes(regression.lost_bytes()),
         Bytes(after.reservation_bytes),
         under_kernel(after),
         Bytes(before.reservation_bytes),
-        under_kernel(before),
-        Bytes(regression.lost_bytes())
+        under_kernel(before)
     )
 }
 
@@ -227,22 +227,17 @@ pub fn describe_ended(regression: &Regression) -> String {
     if matches!(subject, RegressionSubject::MemmapReturn { .. }) {
         return format!("a memmap in DRAM is returned again (Linux {} did not)", after.kernel);
     }
-    format!(
-        "{} does not cost {} any more ({})",
-        subject_text(subject),
-        Bytes(after.reservation_bytes),
-        under_kernel(after)
-    )
+    format!("{} no longer costs {} ({})", subject_text(subject), Bytes(after.reservation_bytes), under_kernel(after))
 }
 
 #[must_use]
 pub fn describe_accepted(regression: &Regression) -> String {
     let Regression { subject, before, after } = regression;
     if matches!(subject, RegressionSubject::MemmapReturn { .. }) {
-        return format!("that a memmap in DRAM is not returned ({}) is the baseline from now on", under_kernel(after));
+        return format!("the new baseline is that a memmap in DRAM is not returned ({})", under_kernel(after));
     }
     format!(
-        "that {} costs {} ({}) is the baseline from now on; it cost {} ({})",
+        "the new baseline of {} is {} ({}); it was {} ({})",
         subject_text(subject),
         Bytes(after.reservation_bytes),
         under_kernel(after),

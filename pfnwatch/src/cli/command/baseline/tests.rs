@@ -56,8 +56,8 @@ fn a_regressed_host_with_a_regressed_namespace() {
         "*  6.1            64 B          128 B     32.0 GiB  1970-01-02T00:00:00",
         "   6.0            64 B           64 B     16.0 GiB",
         "namespace0.0  16 GiB  514 MiB   258 MiB  6.0    256 MiB",
-        "REGRESSED a namespace of 1 TiB with map=dev costs 32.0 GiB now",
-        "REGRESSED namespace0.0 of 16 GiB costs 514 MiB now",
+        "REGRESSED a namespace of 1 TiB with map=dev costs 16 GiB more: 32.0 GiB now",
+        "REGRESSED namespace0.0 of 16 GiB costs 256 MiB more: 514 MiB now",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
