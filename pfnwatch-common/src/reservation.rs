@@ -113,7 +113,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::PageSize => "the page size is not a power of two of at most 2 GiB",
-            Self::StructPage => "the size of a struct page is larger than the info block's 16 bits can say",
+            Self::StructPage => "the size of a struct page does not fit the info block's 16 bits",
             Self::Align => "the align is not a power of two of at most 2 GiB",
             Self::Compat => "the kernel's compatible alignment is not a power of two of at most 2 GiB",
             Self::StartMisaligned => "the namespace does not start at a multiple of the kernel's compatible alignment",
@@ -227,7 +227,7 @@ const fn dataoff(geometry: &Geometry, align: u64, max_struct_page: u64) -> Optio
             if npfns > MAX_PAGES {
                 return None;
             }
-            // Cannot wrap: 48 bits times the 16 that `reservation` has let pass.
+            // Cannot wrap: 48 bits times the 16 that `reservation` accepts.
             npfns.wrapping_mul(max_struct_page)
         }
         Map::Mem => 0,

@@ -1,8 +1,8 @@
 //! The info block: `struct nd_pfn_sb`, little-endian, 4 KiB into a namespace in fsdax or devdax mode.
 //!
 //! Its layout is fixed on media (drivers/nvdimm/pfn.h, the same from 5.10 to 7.3). What a field means depends on the
-//! block's version: parsing applies those rules as `nd_pfn_validate()` does, so an [`InfoBlock`] says what a kernel of
-//! today understands.
+//! block's version: parsing applies those rules as `nd_pfn_validate()` does, so an [`InfoBlock`] has the values that a
+//! current kernel uses.
 
 mod checksum;
 mod error;

@@ -1,4 +1,4 @@
-//! The guard: refuses an oversize creation before anything is written. On any doubt of its own it lets pass, and counts.
+//! The guard: refuses an oversize creation before anything is written. If it cannot judge, it allows and counts.
 
 mod assess;
 mod creation;

@@ -1,4 +1,4 @@
-//! Which load of the programs is in charge of telling what happens, while one takes over from another: the others are silent.
+//! Which load of the programs reports what happens while one takes over from another: the others are silent.
 //!
 //! A guard that is pinned goes on without an agent, and so do the probes that feed it. The next agent attaches its own
 //! programs beside them, over the same maps, and then hands the charge over in one step. Judging does not go by this: see

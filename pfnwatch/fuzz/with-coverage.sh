@@ -1,5 +1,5 @@
 #!/bin/sh
-# Cargo's RUSTC_WRAPPER while the fuzz targets are built: `cargo xtask fuzz` says what is compiled with which flags.
+# Cargo's RUSTC_WRAPPER while the fuzz targets are built: `cargo xtask fuzz` chooses the packages and flags.
 # The first argument is the compiler.
 case ${CARGO_CRATE_NAME-} in
 # Cargo's own question: its answer decides whether libFuzzer is a dependency.

@@ -15,7 +15,7 @@ use crate::cli::command::{
 use crate::model::exit::Exit;
 use crate::os::paths::Paths;
 
-/// Watches what Linux reserves of persistent memory for its memmap, and says what is lost.
+/// Report how much persistent memory and DRAM Linux takes for memmaps, and refuse namespaces that take too much.
 #[derive(Debug, Parser)]
 #[command(name = "pfnwatch", version, max_term_width = 100, arg_required_else_help = true)]
 pub struct Cli {
@@ -30,43 +30,43 @@ pub struct Cli {
 /// One subcommand each; the options live with the command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Watch this host and print an event for whatever happens to a namespace
+    /// Run the agent: print an event for each change of a namespace, and guard against oversize ones
     Run(run::Args),
-    /// Say of each namespace what is reserved, what should be, and why
+    /// List namespaces and devices with their reservation and verdict
     Scan(scan::Args),
-    /// Print how to get back what is oversize: in which order, with which commands, at whose cost
+    /// Print the commands that rebuild oversize namespaces, in order, with what each returns
     Plan(plan::Args),
-    /// Say what a namespace would cost, before it is made
+    /// Compute what a namespace would cost, before it is created
     Predict(predict::Args),
-    /// Print what is configured, and where each value comes from
+    /// Show the configuration in force, and the source of each value
     Config(config::Args),
-    /// Say what a configuration means for the guard, and what it would have denied
+    /// Check a configuration: what the guard would deny, and what it would have denied
     Policy(policy::Args),
-    /// Say what pfnwatch needs of this host, what is there, and what to do about the rest
+    /// Check what this host lacks for observing and enforcing, and what to do about it
     Doctor(doctor::Args),
-    /// Say whether a kernel carries the regression, without booting it
+    /// Check a kernel for known defects, without booting it
     Kernel(kernel::Args),
-    /// Print the info block of a namespace: its fields, its checksum, and what it costs more than the ideal
+    /// Show the fields, checksum and excess of an info block
     Superblock(superblock::Args),
-    /// Say how the agent and its guard stand: mode, proof, policy, exemptions, counters
+    /// Show the agent status: mode, guard, policy, exemptions, counters
     Status(status::Args),
-    /// Print what happened last, and why creations were denied
+    /// List recorded events, such as denied creations with their reasons
     Events(events::Args),
     /// Explain why a creation or an enable failed, or why a size is smaller than asked for, with the next command
     Why(why::Args),
-    /// Print which alerts stand and who was told, or test a receiver
+    /// List firing alerts and their receivers, or test a receiver
     Alerts(alerts::Args),
-    /// Say what memmaps cost under this kernel and under those before it, and what costs more than it did
+    /// Compare what memmaps cost under this kernel with earlier kernels of this host
     Baseline(baseline::Args),
-    /// Say what memmaps cost on all hosts, by Prometheus or by their reports
+    /// Sum up what memmaps cost on all hosts, from Prometheus or from their reports
     Fleet(command::fleet::Args),
-    /// Print or change what the guard does about an oversize creation: report it, or refuse it
+    /// Show or set the guard's mode: report oversize creations (audit), or refuse them (enforce)
     Mode(mode::Args),
-    /// Let creations pass that would be denied, once or for a time
+    /// Add, list or revoke exemptions: creations that the guard does not deny
     Allow(allow::Args),
-    /// Take away a guard that was left to guard without an agent
+    /// Remove a guard that stays in the kernel without an agent
     Guard(guard::Args),
-    /// Write one archive for a bug report: reports, events, saved blocks, the configuration without secrets
+    /// Write an archive for a bug report: reports, events, saved info blocks, configuration without secrets
     DebugInfo(debug_info::Args),
     /// Print the JSON schemas of events and reports
     Schema(schema::Args),

@@ -25,8 +25,8 @@ fn run(cli: Cli) -> Exit {
     })
 }
 
-/// What pfnwatch does and why goes to standard error, so that standard output is for events and reports alone. RUST_LOG says how
-/// much: `debug`, or `pfnwatch=debug,warn`.
+/// Log messages go to standard error, so that standard output has only events and reports. RUST_LOG sets the
+/// level: `debug`, or `pfnwatch=debug,warn`.
 fn log_to_stderr() {
     let wanted = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
     let filter = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));

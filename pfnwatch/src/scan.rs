@@ -197,7 +197,7 @@ fn read_enabled(
     if unknown.is_empty() {
         return Ok(());
     }
-    // A command says it in words, before the kernel says EPERM to the first map; the agent has what it needs.
+    // A command reports it in words before the kernel answers EPERM to the first map; the agent has what it needs.
     let own = layout.is_none().then(|| Privileges::read(Path::new("/proc"))).flatten();
     let lacking = own.map(Privileges::missing).unwrap_or_default();
     ensure!(lacking.is_empty(), "this process lacks {} (root has them)", lacking.join(" and "));

@@ -3,4 +3,5 @@
 mod agent_loop;
 mod any_record;
 mod event_lines;
+mod line_lengths;
 mod saved_blocks;

@@ -44,7 +44,7 @@ fn files_are_what_the_code_gives() {
             let there = fs::read_to_string(&file).unwrap_or_default();
             assert!(
                 there == text,
-                "{path} is not what the code gives: `cargo xtask docs --reference --update` writes it anew"
+                "{path} is not what the code gives: `cargo xtask docs --reference --update` rewrites it"
             );
         }
     }

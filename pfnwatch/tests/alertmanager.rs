@@ -135,7 +135,7 @@ fn told_once_and_resolved_after_a_restart() {
     assert_eq!(shown[0]["fingerprint"], regression().fingerprint());
     assert_eq!(shown[0]["annotations"]["description"], "17179869184 bytes");
     assert_eq!(shown[0]["labels"]["alertname"], "PfnwatchCapacityRegression");
-    // Said again, which is no news for anybody.
+    // Sent again, which changes nothing for the receiver.
     assert_eq!(agent.look(&[regression()]), (1, 0));
     drop(agent);
     let mut agent = Agent::start(folder.path(), &receivers);
@@ -144,9 +144,9 @@ fn told_once_and_resolved_after_a_restart() {
     let firing = ("firing".to_owned(), "PfnwatchCapacityRegression".to_owned());
     assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), firing);
     thread::sleep(Duration::from_millis(1500));
-    assert!(told.try_recv().is_err(), "told twice");
+    assert!(told.try_recv().is_err(), "sent twice");
     drop(agent);
-    // The next boot: it does not stand any more.
+    // The next boot: the regression is gone.
     let mut agent = Agent::start(folder.path(), &receivers);
     assert_eq!(agent.look(&[]), (1, 0));
     assert_eq!(told.recv_timeout(TIMEOUT).unwrap().0, "resolved");
@@ -159,7 +159,7 @@ fn what_began_during_an_outage_arrives_after_it() {
     let (folder, address, receivers, told) = setting();
     let mut agent = Agent::start(folder.path(), &receivers);
     assert_eq!(agent.look(&[regression()]), (1, 1));
-    assert_eq!(agent.look(&[regression()]).0, 0, "it waits: nothing is said beside it");
+    assert_eq!(agent.look(&[regression()]).0, 0, "it waits: no second message is queued");
     assert_eq!(agent.dispatcher.deliveries()[0].pending, 1);
     drop(agent);
     let _program = stack::alertmanager(folder.path(), address);

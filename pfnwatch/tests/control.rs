@@ -184,7 +184,7 @@ fn wrong_usage_ends_with_2_before_anybody_is_asked() {
     for (arguments, said) in [
         (&["allow"][..], "--region"),
         (&["allow", "--region", "region0", "--once"], "--reason"),
-        (&["allow", "--region", "region0", "--reason", "x"], "--once for one creation"),
+        (&["allow", "--region", "region0", "--reason", "x"], "give --once (one creation)"),
         (&["allow", "--region", "region7", "--once", "--reason", "x"], "there is region0 (0x100000000"),
         (&["allow", "--region", "region0", "--for", "8d", "--reason", "x"], "up to 7 days"),
         (&["allow", "--region", "region0", "--once", "--reason", " "], "the reason is empty"),

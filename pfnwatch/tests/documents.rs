@@ -100,13 +100,13 @@ fn source() -> String {
 #[test]
 fn messages_of_the_troubleshooting_page_are_in_the_program() {
     let (page, source) = (page("docs/troubleshooting.md"), source());
-    let ours = page.split("\n## ").find(|part| part.starts_with("What pfnwatch says")).unwrap();
+    let ours = page.split("\n## ").find(|part| part.starts_with("Messages of pfnwatch")).unwrap();
     let messages: Vec<&str> = ours.lines().filter_map(|line| line.strip_prefix("### ")).collect();
     assert!(messages.len() > 20, "{messages:?}");
     for message in messages {
         let pieces = message.trim_matches('`').split('…').map(str::trim).filter(|piece| !piece.is_empty());
         for piece in pieces {
-            assert!(source.contains(piece), "nothing says {piece:?} of {message}");
+            assert!(source.contains(piece), "{piece:?} of {message} is not in the source");
         }
     }
 }
@@ -123,7 +123,7 @@ fn the_troubleshooting_page_has_the_causes_that_why_gives() {
         let named = line.split('`').skip(1).step_by(2);
         assert!(named.clone().count() > 0 && named.clone().all(|cause| causes.contains(&cause)), "{line}");
     }
-    let parts: Vec<&str> = page.split("\n## ").filter(|part| !part.starts_with("What pfnwatch says")).collect();
+    let parts: Vec<&str> = page.split("\n## ").filter(|part| !part.starts_with("Messages of pfnwatch")).collect();
     let sections = parts.iter().flat_map(|part| part.split("\n### ").skip(1));
     let (answered, silent): (Vec<_>, Vec<_>) = sections.partition(|section| section.contains("`pfnwatch why`"));
     assert!(answered.len() > 25 && silent.is_empty(), "without what `why` answers: {silent:?}");

@@ -69,7 +69,7 @@ fn what_was_told_before_a_kill_is_in_the_event_store_once() {
             };
             assert_eq!(event.get("uncommitted"), None, "{event}");
             let number = event["id"].as_u64().unwrap();
-            assert!(told.insert(number, event).is_none(), "number {number} was told twice");
+            assert!(told.insert(number, event).is_none(), "number {number} was reported twice");
         }
     }
     assert!(told.len() > 100, "{} events are no stream", told.len());
@@ -80,5 +80,5 @@ fn what_was_told_before_a_kill_is_in_the_event_store_once() {
     for (number, event) in &told {
         assert_eq!(written.get(number), Some(event));
     }
-    eprintln!("{KILLS} kills, {} events told, {} written", told.len(), written.len());
+    eprintln!("{KILLS} kills, {} events reported, {} written", told.len(), written.len());
 }

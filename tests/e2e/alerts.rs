@@ -42,7 +42,7 @@ fn told_once_over_a_refusal_and_a_kill_and_resolved() -> Result<()> {
     let regions = regions::fresh()?;
     let made = ndctl::create(&regions.first, &["-m", "fsdax", "-M", "dev", "-a", "2M", "-s", "512M"])?;
     let namespace = ndctl::text(&made, "dev")?;
-    // ndctl tells the block's uuid: the namespace's own is what alerts go by.
+    // ndctl prints the block uuid: alerts use the namespace uuid.
     let uuid = sysfs::text(namespace, "uuid")?;
     let _ = fs::remove_dir_all("/run/alerts");
     let hook = Webhook::refusing_first(1)?;
@@ -62,7 +62,7 @@ fn told_once_over_a_refusal_and_a_kill_and_resolved() -> Result<()> {
     ensure!(stands.len() == 1 && stands[0]["fingerprint"] == begun["fingerprint"], "{stands:#?}");
     // The second agent has looked by itself as well.
     thread::sleep(Duration::from_secs(3));
-    ensure!(hook.waiting().is_empty(), "what stands was told again");
+    ensure!(hook.waiting().is_empty(), "a firing alert was sent again");
 
     policy::write(&configuration(&hook, 64))?;
     let start = Instant::now();

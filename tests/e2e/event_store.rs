@@ -58,10 +58,10 @@ fn full_disk_is_survived_and_mended() -> Result<()> {
     let denied = guard.denies(&prepared)?;
     ensure!(denied.get("uncommitted") == Some(&true.into()) && number(&denied).is_none(), "{denied}");
     let complaints = guard.log_lines("the event store failed");
-    ensure!(complaints == 1, "said {complaints} times{}", guard.output());
+    ensure!(complaints == 1, "logged {complaints} times{}", guard.output());
 
     disk(4096, MsFlags::MS_REMOUNT)?;
-    // It looks by itself every 30 s, and at once where it is told to look at everything anew.
+    // It retries every 30 s, and at once on SIGHUP.
     guard.signal(Signal::SIGHUP)?;
     guard.event("an event that is committed again", TIMEOUT, |event| {
         (has_text(event, "event", "policy_loaded") && event["number"].as_u64() > Some(1)).then_some(())

@@ -73,7 +73,7 @@ fn switched_off_probes_are_told_and_watched_for() -> Result<()> {
     }
     let mut agent = Agent::start(&[])?;
     fs::write(SWITCH, "0")?;
-    // It looks by itself every 30 s, and at once where it is told to look at everything anew.
+    // It retries every 30 s, and at once on SIGHUP.
     agent.signal(Signal::SIGHUP)?;
     let blind = agent.event("that it is blind", TIMEOUT, |event| {
         has_text(event, "event", "blind").then(|| event["reason"].to_string())
@@ -82,7 +82,7 @@ fn switched_off_probes_are_told_and_watched_for() -> Result<()> {
     ensure!(blind?.contains("switched off"), "{}", agent.output());
     agent.signal(Signal::SIGHUP)?;
     let ready = |event: &Value| has_text(event, "event", "ready");
-    agent.collect("ready once more", 2, TIMEOUT, ready)?;
+    agent.collect("ready again", 2, TIMEOUT, ready)?;
     observes(&mut agent)
 }
 

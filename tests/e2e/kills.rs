@@ -134,11 +134,11 @@ impl Line {
         ensure!(changes > self.kills / 2, "no stream: {changes} changes in {} lives", self.kills);
         let mut numbers: Vec<u64> = Vec::new();
         for event in &self.told {
-            let number = number(event).with_context(|| format!("told uncommitted: {event}"))?;
+            let number = number(event).with_context(|| format!("reported uncommitted: {event}"))?;
             ensure!(written.get(&number) == Some(&event), "{event} is not in the event store as it was reported");
             numbers.push(number);
         }
-        ensure!(numbers.is_sorted_by(|one, next| one < next), "a number was told twice: {numbers:?}");
+        ensure!(numbers.is_sorted_by(|one, next| one < next), "a number was reported twice: {numbers:?}");
         Ok(())
     }
 }
@@ -195,7 +195,7 @@ fn what_fifty_agents_told_before_they_were_killed_is_written_once() -> Result<()
     modules::load_stack()?;
     let kills: usize = lines.iter().map(|line| line.kills).sum();
     let told: usize = lines.iter().map(|line| line.told.len()).sum();
-    eprintln!("{kills} kills in {:?} ({guarded:?} of guards), {told} events told", begun.elapsed());
-    ensure!(kills >= MIN_KILLS, "{kills} kills in {KILLING:?} say little");
+    eprintln!("{kills} kills in {:?} ({guarded:?} of guards), {told} events reported", begun.elapsed());
+    ensure!(kills >= MIN_KILLS, "{kills} kills in {KILLING:?} prove little");
     lines.iter().try_for_each(Line::is_whole)
 }

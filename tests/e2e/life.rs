@@ -63,7 +63,7 @@ fn unbind_and_bind_of_the_claimer_meets_the_block_again() -> Result<()> {
     let wanted = NamespaceSpec::new(&regions.first, Mode::Fsdax, 64 * MIB);
     let made = creation::create(&wanted)?;
     sysfs::unbind(&made.holder)?;
-    made.bind().context("the same device once more")?;
+    made.bind().context("the same device again")?;
     let met = agent.set_up(&made.namespace_uuid, "existing")?;
     facts::compare(&met, &facts::of_success(false, facts::this_thread()?)?)?;
     facts::compare(&met, &facts::of_sysfs(&made.namespace)?)

@@ -47,6 +47,6 @@ fn seen_and_lost_make_all_that_happened() -> Result<()> {
     assert_eq!(u64::try_from(reported.len())?, received, "each record is an event: {tally}");
     let losses = agent.events(|event| has_text(event, "event", "lost"));
     let sum = losses.iter().map(|event| number(event, "lost")).sum::<Result<u64>>()?;
-    assert_eq!(sum, lost, "each loss is told in an event, once: {losses:?}");
+    assert_eq!(sum, lost, "each loss is reported in one event: {losses:?}");
     Ok(())
 }

@@ -42,7 +42,7 @@ fn every_map_dev_creation_is_charged_to_the_byte() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
     let cases = [
-        // Size, align, and the reservation that was seen where align and base say it all.
+        // Size, align, and the observed reservation if it follows from align and base alone.
         (Mode::Fsdax, &regions.first, 4 * GIB, 2 * MIB, Some(136_314_880)),
         (Mode::Devdax, &regions.first, GIB, 2 * MIB, Some(35_651_584)),
         (Mode::Fsdax, &regions.first, 64 * MIB, 2 * MIB, Some(4_194_304)),

@@ -100,7 +100,7 @@ fn second_boot_with_the_regression_is_alerted_once() -> Result<()> {
     ensure_contains(&standing["regressions"][0], &json!({ "subject": "host", "lost_bytes": 16 * GIB }))?;
     ensure_contains(&standing["regressions"][1], &json!({ "subject": "namespace", "lost_bytes": 16 * MIB }))?;
 
-    // Another agent tells Alertmanager again, which takes it for the same.
+    // Another agent sends the alert again, and Alertmanager treats it as the same.
     agent.kill()?;
     let mut agent = start()?;
     scraped(&made.namespace)?;
@@ -113,7 +113,7 @@ fn second_boot_with_the_regression_is_alerted_once() -> Result<()> {
         wait::until("the second agent's word to Alertmanager", TIMEOUT, heard).with_context(|| agent.output())?;
     ensure!(are_the_same(&before, &after), "{before:?}: {after:?}");
     let again: Vec<_> = people.waiting().iter().flat_map(alert_states).collect();
-    ensure!(again.is_empty(), "people were told again: {again:?}");
+    ensure!(again.is_empty(), "people were notified again: {again:?}");
     let arguments = ["baseline", "accept", "--namespace", &made.namespace_uuid, "--reason", "ticket 7"];
     guard::succeed(&arguments)?;
     people_are_told(&people, &mut agent, "resolved", &[NAMESPACE])?;

@@ -30,7 +30,7 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         if self.stock {
-            // Where that fails the tests after this one say so.
+            // If that fails, the tests after this one report it.
             let _ = self.exchange();
         }
     }
@@ -67,7 +67,7 @@ fn is_told_once_and_ends_by_a_rebuild_or_where_it_is_accepted() -> Result<()> {
     agent.set_up(&good.namespace_uuid, "made")?;
     ensure_contains(&baseline(0)?, &json!({ "regressions": [] }))?;
 
-    // Libnvdimm with the regression, under the agent: the host costs more, and then what is made anew does.
+    // Libnvdimm with the regression, under the agent: the host costs more, and then each rebuilt namespace does.
     let region = machine.exchange()?;
     let host = regression_event(&mut agent, "capacity_regression", "host")?;
     ensure_contains(&host, &json!({ "lost_bytes": 16 * GIB }))?;
@@ -93,7 +93,7 @@ fn is_told_once_and_ends_by_a_rebuild_or_where_it_is_accepted() -> Result<()> {
     ensure!(again.code == Some(2) && again.stderr.contains("does not cost more"), "{again:?}");
     agent.kill()?;
 
-    // Another agent knows, and does not tell it again.
+    // Another agent knows it, and does not report it again.
     let mut agent = Agent::start(&["--store", STORE])?;
     agent.event("what is there", TIMEOUT, |event| has_text(event, "event", "existing_namespace").then_some(()))?;
     agent.event("the guard", TIMEOUT, |event| has_text(event, "event", "guard_state").then_some(()))?;

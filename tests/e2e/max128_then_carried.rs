@@ -26,7 +26,7 @@ fn is_enabled_under_enforce_on_the_stock_kernel() -> Result<()> {
     assert_eq!(namespaces.len(), CARRIED.len(), "what the first machine made is not there: {namespaces:?}");
     guard.armed()?;
     for name in &namespaces {
-        // As the machine came up, and once more under a guard that judges.
+        // As the machine came up, and again under a guard that judges.
         wait::until(&format!("{name} enabled"), TIMEOUT, || sysfs::driver(&namespace::holder(name).ok()?))
             .with_context(|| guard.output())?;
         namespace::disable(name)?;

@@ -58,7 +58,7 @@ fn e820_namespace_is_known_by_its_address() -> Result<()> {
     let met = set_up_at(&mut agent, start, "existing")?;
     facts::compare(&met, &facts::of_success(false, Value::Null)?)?;
     facts::compare(&met, &facts::of_sysfs(name)?)?;
-    // Made blank again: without a label to tell them apart, the next creation there would meet this block.
+    // Blank it: without a label to distinguish them, the next creation there would meet this block.
     ndctl::destroy(name)
 }
 

@@ -52,19 +52,19 @@ fn oversize() -> Result<PreparedNamespace> {
 fn given_up_after_the_attachment_and_not_missed_later() -> Result<()> {
     regions::fresh()?;
     let mut agent = Guard::start(&Policy::strict(GuardMode::Enforce).hold_on_exit())?;
-    // It says so first, and lays its privileges down before it answers.
+    // It reports ready first, and drops its privileges before it answers.
     agent.armed()?;
     watches_with_little(agent.pid()?)?;
 
     modules::unload_stack()?;
     agent.event("that it is blind", TIMEOUT, |event| has_text(event, "event", "blind").then_some(()))?;
     modules::load_stack()?;
-    agent.armed().context("libnvdimm was loaded anew")?;
+    agent.armed().context("libnvdimm was reloaded")?;
     let evidence = guard::status()?["max_struct_page"]["evidence"].clone();
     ensure!(evidence.to_string().contains("as it runs"), "neither symbols nor code were read: {evidence}");
     let prepared = oversize()?;
     let denial = agent.denies(&prepared)?;
-    ensure!(denial["by"]["cgroup"].is_string(), "the cgroup's path is not told: {denial}");
+    ensure!(denial["by"]["cgroup"].is_string(), "the cgroup's path is missing: {denial}");
     watches_with_little(agent.pid()?)?;
 
     guard::succeed(&["guard", "release"])?;
@@ -72,7 +72,7 @@ fn given_up_after_the_attachment_and_not_missed_later() -> Result<()> {
     agent.stance(GuardMode::Audit)?;
     agent.passes(&prepared)?;
 
-    // The guard is not to hold any more: the programs are loaded anew.
+    // The guard is no longer held: the programs are reloaded.
     Policy::strict(GuardMode::Enforce).write()?;
     agent.signal(Signal::SIGHUP)?;
     agent.event("the policy of the file", TIMEOUT, |event| {

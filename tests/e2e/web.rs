@@ -62,14 +62,14 @@ fn metrics_are_what_sysfs_and_a_scan_say() -> Result<()> {
     for made in [&lean, &in_dram] {
         agent.set_up(&made.namespace_uuid, "made")?;
     }
-    // What it was asked a moment ago it says again for a second.
+    // It repeats an answer for a second.
     std::thread::sleep(Duration::from_millis(1200));
     let metrics = web::metrics()?;
     for made in [&lean, &in_dram] {
         numbers_are_those_of_sysfs(&metrics, made)?;
     }
     let scan = command::run(agent::PROGRAM, &["scan", "--format", "prom"])?;
-    ensure!(of_namespaces(&metrics) == of_namespaces(&scan), "a scan says something else:\n{scan}\n{metrics}");
+    ensure!(of_namespaces(&metrics) == of_namespaces(&scan), "a scan differs:\n{scan}\n{metrics}");
     assert_eq!(web::value(&metrics, "pfnwatch_events_total", &[("event", "set_up")])?, 2);
     assert_eq!(web::value(&metrics, "pfnwatch_records_missed_total", &[("reason", "ring_full")])?, 0);
     assert_eq!(web::value(&metrics, "pfnwatch_kernel_max_struct_page_size_bytes", &[])?, 64);
@@ -173,7 +173,7 @@ fn a_port_that_is_taken_and_a_server_that_moves() -> Result<()> {
     wait::until("a word about the port", TIMEOUT, || (agent.log_lines(&complaint) == 1).then_some(()))
         .with_context(|| agent.output())?;
     let problem = guard::status()?.pointer("/web/problem").and_then(Value::as_str).unwrap_or_default().to_owned();
-    ensure!(problem.contains("Address already in use"), "the status does not say it: {problem}");
+    ensure!(problem.contains("Address already in use"), "the status does not report it: {problem}");
     let made = make(&regions.first, Mode::Fsdax, Map::Dev)?;
     agent.set_up(&made.namespace_uuid, "made").context("a creation without a web server")?;
 
@@ -185,7 +185,7 @@ fn a_port_that_is_taken_and_a_server_that_moves() -> Result<()> {
     let refused = agent.event("a refusal", TIMEOUT, refused)?;
     ensure!(refused.contains("line 3, column") && !refused.contains("secret"), "{refused}");
     listens_on(ELSEWHERE)?;
-    wait::until("a page that says so", TIMEOUT, || {
+    wait::until("a page that reports it", TIMEOUT, || {
         let page = web::ask(ELSEWHERE, "/").ok()?.body;
         (page.contains("was not taken") && page.contains("line 3, column") && !page.contains("secret")).then_some(())
     })?;
@@ -213,7 +213,7 @@ fn strangers_are_refused(agent: &mut Guard) -> Result<()> {
         ensure!(refused.code == Some(1) && refused.stderr.contains("only root may ask the agent"), "{refused:?}");
     }
     let line = format!("user {} asked at the control socket and was refused", command::NOBODY);
-    ensure!(agent.log_lines(&line) == 1, "it is said once: {}", agent.output());
+    ensure!(agent.log_lines(&line) == 1, "it is logged once: {}", agent.output());
     let status = guard::status()?;
     ensure!(status.pointer("/mode/mode") == Some(&"audit".into()), "{status:#}");
     agent.stop_and_count().map(drop)

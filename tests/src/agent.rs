@@ -180,7 +180,7 @@ impl Agent {
             .iter()
             .enumerate()
             .filter(|(at, _)| !(MAX_SHOWN_LINES / 2..MAX_SHOWN_LINES / 2 + left_out).contains(at));
-        shown.fold(format!("\nthe agent said ({left_out} lines left out):"), |text, (_, line)| match line {
+        shown.fold(format!("\noutput of the agent ({left_out} lines left out):"), |text, (_, line)| match line {
             OutputLine::Json(json) => text + "\n    " + &json.to_string(),
             OutputLine::Text(line) | OutputLine::Mismatch(line) => text + "\n    " + line,
         })
@@ -208,7 +208,7 @@ impl Drop for Agent {
         let _ = self.child.wait();
         self.read_to_end();
         let mismatch = self.seen.iter().find(|line| matches!(line, OutputLine::Mismatch(_)));
-        // A test that fails anyway has shown what the agent said.
+        // A test that fails anyway has shown the agent's output.
         assert!(mismatch.is_none() || thread::panicking(), "the agent wrote a line that is not valid: {mismatch:?}");
     }
 }
@@ -224,7 +224,7 @@ pub fn has_text(event: &Value, key: &str, value: &str) -> bool {
     event.get(key).and_then(Value::as_str) == Some(value)
 }
 
-/// A line of standard output: an event, and as the schema of its kind says.
+/// A line of standard output: an event that matches the schema of its kind.
 fn parse_line(line: String) -> OutputLine {
     let event = serde_json::from_str(&line).map_err(|error| format!("{error}: {line}"));
     match event.and_then(|event| schema::check_event(&event).map(|()| event)) {

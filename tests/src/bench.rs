@@ -98,7 +98,7 @@ pub struct Side {
     pub in_kernel: InKernel,
     /// How often it holds libnvdimm, which then cannot be unloaded.
     pub held: u64,
-    /// From the kernel's time of an event to the line that tells of it, one event after the other.
+    /// From the kernel's time of an event to the line that reports it, one event after the other.
     pub lines: Vec<Duration>,
     pub burst: Burst,
 }

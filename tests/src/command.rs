@@ -31,7 +31,7 @@ fn outcome(command: &mut Command, program: &str) -> Result<CommandOutput> {
     let Output { status, stdout, stderr } = output.with_context(|| format!("cannot start {program}"))?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let said = CommandOutput { code: status.code(), stdout: text(stdout), stderr: text(stderr) };
-    // Whatever pfnwatch says in JSON has to be what its schemas say.
+    // All JSON that pfnwatch prints has to match its schemas.
     if program == agent::PROGRAM {
         let arguments: Vec<&str> = command.get_args().filter_map(|it| it.to_str()).collect();
         schema::check_output(&arguments, &said.stdout).map_err(Error::msg)?;

@@ -59,7 +59,7 @@ impl Container {
         command::run(CRUN, &["--cgroup-manager=cgroupfs", "kill", NAME, "TERM"])?;
         let status = self.agent.wait_for_exit()?;
         ensure!(status.success(), "the container ended with {status}{}", self.agent.output());
-        self.agent.remaining_events().pop().context("it said nothing")
+        self.agent.remaining_events().pop().context("it printed nothing")
     }
 }
 

@@ -29,7 +29,7 @@ impl Disk {
         }
         fs::create_dir_all(PLACE)?;
         mount(Some(DEVICE), PLACE, Some("ext4"), MsFlags::empty(), None::<&str>)
-            .with_context(|| format!("no disk {DEVICE}: was it not made? The boot says why"))?;
+            .with_context(|| format!("no disk {DEVICE}: was it not made? The boot's output has the reason"))?;
         if !Path::new(SHARED).exists() {
             fs::create_dir_all("/usr/share")?;
             symlink(format!("{PLACE}/share/prometheus"), SHARED).with_context(|| format!("no {SHARED}"))?;

@@ -32,7 +32,7 @@ pub fn all() -> Result<Vec<Message>> {
     let log = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open("/dev/kmsg");
     let mut log = log.context("cannot open /dev/kmsg")?;
     let (mut messages, mut record) = (Vec::new(), [0; 8192]);
-    // One read is one record. EPIPE says that records were overwritten: the next read goes on behind them.
+    // One read is one record. EPIPE means that records were overwritten: the next read continues behind them.
     loop {
         match log.read(&mut record) {
             Ok(length) => messages.extend(parse(&String::from_utf8_lossy(record.get(..length).unwrap_or_default()))),

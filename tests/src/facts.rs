@@ -105,7 +105,7 @@ pub fn nothing_else(event: &Value, facts: &[&Facts]) -> Result<()> {
     let keys = event.as_object().context("an event is an object")?.keys();
     let unknown: Vec<&String> = keys
         // What else could be gained depends on mode and align: the unit tests of the verdicts have that.
-        // What the guard had said hangs on whether it was armed by then; it was right in any case, see below.
+        // The guard's decision depends on whether it was armed by then; its prediction was right in any case, see below.
         // The memmap in DRAM is compared with the kernel's counters in `e2e/dram.rs`.
         .filter(|key| {
             let others = ["id", "time", "duration_us", "cause", "class", "detail", "guard", "memmap_dram_bytes"];
@@ -113,7 +113,7 @@ pub fn nothing_else(event: &Value, facts: &[&Facts]) -> Result<()> {
         })
         .filter(|key| !facts.iter().any(|facts| facts.contains_key(*key)))
         .collect();
-    ensure!(unknown.is_empty(), "the event says more than is known: {unknown:?} in {event}");
+    ensure!(unknown.is_empty(), "the event claims more than is known: {unknown:?} in {event}");
     ensure!(event.pointer("/guard/mismatch") != Some(&Value::Bool(true)), "the guard predicted otherwise: {event}");
     let duration = event.get("duration_us").and_then(Value::as_u64).context("no duration_us")?;
     ensure!((1..60_000_000).contains(&duration), "a set-up of {duration} µs");

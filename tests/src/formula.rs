@@ -1,4 +1,4 @@
-//! The kernel's formula, written down once more for tests: `nd_pfn_init` in drivers/nvdimm/pfn_devs.c of Linux 6.1.
+//! The kernel's formula, written independently for tests: `nd_pfn_init` in drivers/nvdimm/pfn_devs.c of Linux 6.1.
 
 use crate::MIB;
 

@@ -1,4 +1,4 @@
-//! The agent as a guard: started with a configuration, waited for until it judges, told what to do by its socket.
+//! The agent as a guard: starts it with a configuration, waits until it judges, sends it requests.
 
 use std::io::{BufRead, BufReader, Write};
 use std::ops::{Deref, DerefMut};

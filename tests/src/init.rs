@@ -98,7 +98,7 @@ fn power_off() {
     }
     let _ = reboot(RebootMode::RB_POWER_OFF);
     eprintln!("guest-init: no power-off");
-    // PID 1 may not return: that would be a kernel panic in place of the reason above.
+    // PID 1 must not return: a kernel panic would hide the reason above.
     loop {
         std::thread::park();
     }

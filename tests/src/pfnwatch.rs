@@ -23,7 +23,7 @@ pub fn row<'a>(scan: &'a Value, namespace: &str) -> Result<&'a Value> {
     rows.next().with_context(|| format!("the scan has no {namespace}: {scan:#}"))
 }
 
-/// What `pfnwatch kernel --running` says of the kernel.
+/// The report of `pfnwatch kernel --running`.
 pub fn running_kernel(code: i32) -> Result<Value> {
     let report = report(code, &["kernel", "--running"])?;
     report.pointer("/kernels/0").cloned().with_context(|| format!("no kernel: {report:#}"))

@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn line_comes_back_with_quotes_and_carriage_return() {
-        let report = Report::Output { line: "say \"no\"\tto \\ this\u{1b}[0m".to_owned() };
+        let report = Report::Output { line: "not \"no\"\tto \\ this\u{1b}[0m".to_owned() };
         let line = report.to_line();
         assert!(!line.contains('\n'));
         assert_eq!(Report::from_line(&format!("{line}\r\n")), Some(report));

@@ -79,7 +79,7 @@ impl Course {
         let done: Vec<String> = self.done.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         let size = host.life.as_ref().and_then(life::Life::words).unwrap_or_default();
         let (seconds, told) = (self.begun.elapsed().as_secs(), host.model.streams.recorded());
-        log(&format!("{seconds} s: {} acts ({}), {told} events held against them; {size}", self.acts, done.join(", ")));
+        log(&format!("{seconds} s: {} acts ({}), {told} events compared; {size}", self.acts, done.join(", ")));
     }
 }
 

@@ -98,7 +98,7 @@ mod tests {
     fn a_child_is_waited_for_until_it_ends_or_until_the_limit() {
         let mut child = Command::new("sh").args(["-c", "sleep 0.05; exit 3"]).spawn().unwrap();
         assert_eq!(exit_of("a shell", &mut child, Duration::from_secs(60)).unwrap().code(), Some(3));
-        // Once more: it is gone, and its status known.
+        // Again: it is gone, and its status is known.
         assert_eq!(exit_of("a shell", &mut child, Duration::ZERO).unwrap().code(), Some(3));
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let error = exit_of("sleep", &mut child, Duration::from_millis(10)).unwrap_err();

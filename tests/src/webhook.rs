@@ -31,7 +31,7 @@ impl Webhook {
     }
 
     pub fn next(&self, limit: Duration) -> Result<Value> {
-        self.told.recv_timeout(limit).with_context(|| format!("nothing was told within {} s", limit.as_secs()))
+        self.told.recv_timeout(limit).with_context(|| format!("no message came within {} s", limit.as_secs()))
     }
 
     pub fn waiting(&self) -> Vec<Value> {

@@ -29,7 +29,7 @@ const CANNOT: u8 = 4;
 pub(crate) struct Args {
     /// Which benchmark: all of them, unless one is named
     name: Option<Name>,
-    /// With `guard`: on this host itself, in nanoseconds, in place of a guest that counts instructions
+    /// With `guard`: measure on this host itself, in nanoseconds, instead of in a guest that counts instructions
     ///
     /// It needs root, `bpf` among the active security modules, and libnvdimm loaded. The guard is in audit mode for that time,
     /// which denies nothing.

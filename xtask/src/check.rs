@@ -43,9 +43,6 @@ pub(crate) struct Args {
     /// Only check the rules of the source tree, which needs no other tool
     #[arg(long)]
     tidy: bool,
-    /// Only remove the lines from xtask/words-exceptions.txt that are no longer in the tree
-    #[arg(long)]
-    shrink_words: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -54,9 +51,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if args.tidy {
         return tidy::run();
-    }
-    if args.shrink_words {
-        return tidy::shrink_words();
     }
     // The agent embeds the object: clippy compiles it too.
     object().context("the eBPF programs do not build")?;

@@ -216,7 +216,7 @@ pub(crate) fn source(suite: &str) -> String {
     format!("deb [signed-by={KEYRING}] {MIRROR} {suite} main\n")
 }
 
-/// Of the host's settings, those that say how to reach the network.
+/// The host's apt settings that concern the network.
 fn network(dump: &str) -> String {
     let names = ["Acquire::http::", "Acquire::https::", "Acquire::Check-", "Acquire::Retries"];
     let ours = |line: &&str| names.iter().any(|name| line.starts_with(name));
@@ -265,7 +265,7 @@ fn retried<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
     attempt().or_else(|_| attempt())
 }
 
-/// The line in which apt says what is wrong.
+/// The line with apt's error.
 fn reason(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let message = text.lines().find_map(|line| line.trim().strip_prefix("E: "));

@@ -12,13 +12,13 @@ use crate::{object, paths, picture, toolchain};
 
 /// Both guests, on a busy host, with whatever has to be built and fetched first.
 const LIMIT: Duration = Duration::from_secs(1800);
-/// The test that holds the JSON schemas and docs/reference against the code, and writes them where it is told to.
+/// The test that compares the JSON schemas and docs/reference with the code, or updates them.
 const REFERENCE: &str = "testing::reference::files_are_what_the_code_gives";
 const WRITE: &str = "PFNWATCH_WRITE_REFERENCE";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Write what the code gives and what the commands say
+    /// Write what the code generates, and the output of the commands
     #[arg(long)]
     update: bool,
     /// Only what is generated from the code: the JSON schemas and docs/reference
@@ -55,7 +55,7 @@ fn commands(write: bool) -> Result<ExitCode> {
         return outcome.map(|()| ExitCode::SUCCESS);
     }
     for (page, updates) in pages {
-        println!("{page}: {} commands say something else", updates.len());
+        println!("{page}: the output of {} commands differs", updates.len());
         if write {
             let path = paths::root().join(&page);
             let text = fs::read_to_string(&path)?;

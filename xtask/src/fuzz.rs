@@ -119,8 +119,8 @@ fn home() -> PathBuf {
 /// Builds the targets and returns their folder.
 ///
 /// The unit tests have compiled all dependencies in the same folder, SQLite and TLS among them, and only what is
-/// [`COVERED`] is compiled again. Cargo does not know of the wrapper's flags: what tells it that these are other builds of
-/// the packages is the profile of their own, which makes them faster as well.
+/// [`COVERED`] is compiled again. Cargo does not know of the wrapper's flags: a profile of their own marks these as other
+/// builds of the packages, and makes them faster as well.
 fn build() -> Result<PathBuf> {
     let of_its_own = |package| {
         ["opt-level=1", "debug=\"line-tables-only\""]
@@ -158,14 +158,14 @@ fn fuzz_one(programs: &Path, target: &str, seconds: u64) -> Result<u64> {
         "-print_final_stats=1".to_owned(),
     ];
     let folders = [&corpus, &home().join("seeds").join(target)].map(|dir| dir.display().to_string());
-    // The end of what it says is shown: that has to hold the reason, which a backtrace would push out.
+    // Only the end of the output is shown: it has to contain the reason, which a backtrace would push out.
     let words = [programs.join(target).display().to_string()].into_iter().chain(options).chain(folders);
     let task = Task::script("# fuzz\nexec \"$@\" 2>&1", words).env("RUST_BACKTRACE", "0");
     // Reading a large corpus back comes before the time that was asked for.
     let said = task.limit(Duration::from_secs(seconds * 2 + 120)).read().with_context(|| {
         format!("its input is in {}; again: cargo run -p {PACKAGE} --bin {target} -- FILE", findings.display())
     })?;
-    executions(&said).context("libFuzzer does not say how many inputs it tried")
+    executions(&said).context("libFuzzer does not report how many inputs it tried")
 }
 
 /// libFuzzer's `stat::number_of_executed_units: 1234`.

@@ -69,7 +69,7 @@ enum Command {
     /// Show the regression: the agent and a scan on a sound kernel, and on one that reserves twice as much
     ///
     /// Boots two virtual machines one after the other, and makes three namespaces with ndctl in each. Everything shown
-    /// is what pfnwatch says there.
+    /// is the output of pfnwatch there.
     #[command(after_help = "Example: cargo xtask demo")]
     Demo,
     /// Look at the agent's web page in Chromium, and scrape its metrics with Prometheus
@@ -84,7 +84,7 @@ enum Command {
     /// Build the Debian package with its checksums, into target/dist
     #[command(after_help = "Example: cargo xtask dist && sudo apt install ./target/dist/pfnwatch_*.deb")]
     Dist,
-    /// Hold the documents for users against the code and against what their commands say in virtual machines
+    /// Compare the documents for users with the code, and with the output of their commands in virtual machines
     #[command(after_help = "Example: cargo xtask docs --update")]
     Docs(docs::Args),
     /// Have a real Prometheus and a real Alertmanager watch thousands of made-up hosts, and roll a regressed kernel out there

@@ -11,7 +11,7 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().unwrap_or(manifest).to_path_buf()
 }
 
-/// The target folder: what `CARGO_TARGET_DIR` says (relative to the current folder, as cargo reads it), else `target`.
+/// The target folder: `CARGO_TARGET_DIR` (relative to the current folder, as cargo reads it), else `target`.
 pub(crate) fn target() -> PathBuf {
     let chosen = env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty());
     match (chosen, env::current_dir()) {

@@ -1,6 +1,6 @@
 //! `cargo xtask soak`: the test of that name alone, for longer than a run of all tests has time for.
 //!
-//! `guest::soak` says what it does.
+//! `guest::soak` describes it.
 
 use std::process::ExitCode;
 use std::time::SystemTime;

@@ -19,7 +19,6 @@ mod words;
 
 use tree::Tree;
 pub(crate) use tree::{folder_of, join};
-pub(crate) use words::shrink as shrink_words;
 
 #[derive(Debug)]
 struct Violation {

@@ -16,8 +16,8 @@ pub(crate) fn cargo() -> OsString {
     env::var_os("CARGO").filter(|cargo| !cargo.is_empty()).unwrap_or_else(|| "cargo".into())
 }
 
-/// A cargo command in the workspace's root, like one that was typed. The cargo that runs xtask tells it which package it is of:
-/// a build script that asks for that (ring's does) would find it changed, and half of the agent would be compiled anew
+/// A cargo command in the workspace's root, like a typed one. The cargo that runs xtask sets variables about the package of xtask:
+/// a build script that reads them (ring's does) would see a change, and half of the agent would be compiled again
 /// whenever `cargo xtask` and plain cargo take turns.
 pub(crate) fn cargo_task<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Task {
     let task = Task::new(cargo(), arguments).dir(&paths::root());
@@ -26,8 +26,8 @@ pub(crate) fn cargo_task<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Ta
     of_xtask.fold(task, |task, name| task.without_env(&name))
 }
 
-/// A cargo command for all packages of the host, whatever of them it is about: cargo compiles a dependency anew for another choice
-/// of packages, where that choice asks for fewer of its features.
+/// A cargo command for all packages of the host, also if it needs only some: cargo compiles a dependency again for another choice
+/// of packages, if that choice needs fewer of its features.
 pub(crate) fn workspace_task(command: &str, arguments: &[&str]) -> Task {
     let packages = [command, "--workspace", "--exclude", "pfnwatch-ebpf"];
     cargo_task(packages.into_iter().chain(arguments.iter().copied()))
@@ -78,7 +78,7 @@ pub(crate) fn sysroot() -> Result<PathBuf> {
 pub(crate) fn version() -> Result<String> {
     let said = Task::new("rustc", ["--version"]).dir(&paths::root()).read()?;
     let version = said.split_whitespace().nth(1);
-    version.map(str::to_owned).with_context(|| format!("`rustc --version` says {said:?}, which names no version"))
+    version.map(str::to_owned).with_context(|| format!("`rustc --version` prints {said:?}, which names no version"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What is given away names no folder of the machine that it was built on: it would tell of its builder, and be another
-//! file on each machine.
+//! Published files name no folder of the machine that built them: that would reveal the builder, and make the file
+//! different on each machine.
 
 use std::env;
 use std::path::{Path, PathBuf};

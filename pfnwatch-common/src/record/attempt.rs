@@ -43,7 +43,7 @@ impl CaptureFlags {
     }
 }
 
-/// What a libnvdimm device is, as its `device_type` says.
+/// The kind of a libnvdimm device, by its `device_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Personality {
@@ -108,8 +108,8 @@ pub struct Attempt {
     pub setup_result: i32,
     /// What `nd_pfn_validate` returned inside it: 0 for an existing block, -19 (ENODEV) for none.
     pub setup_validate: i32,
-    /// The most telling that `nd_pfn_validate` returned outside a set-up, where it is asked for either signature: 0 once
-    /// a block was found, -19 where there is none, else why a block that is there is not accepted.
+    /// The most specific value that `nd_pfn_validate` returned outside a set-up, where it is called for each signature: 0 once
+    /// a block was found, -19 if there is none, else the reason why the block is not accepted.
     pub probe_validate: i32,
     /// `nd_pfn.mode` (enum nd_pfn_mode): 0 none, 1 memmap in RAM, 2 memmap in pmem.
     pub mode: u32,

@@ -156,7 +156,7 @@ proptest! {
         prop_assert!(InfoBlock::from_block(&bytes).is_err());
     }
 
-    /// The block alone gives back what it was made from: the formula then says the same once more.
+    /// The block alone yields the inputs it was made from: the formula computes the same reservation from them.
     #[test]
     fn the_geometry_is_rebuilt(mib in 16..1_u64 << 21, n in prop_oneof![Just(64), Just(128)]) {
         let block = made(mib * MIB, n);

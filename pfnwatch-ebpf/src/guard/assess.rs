@@ -113,9 +113,9 @@ const END_TRUNC: u64 = 2;
 /// The formula refuses. A dataoff is never below 8 KiB, so 0 is free; END_TRUNC is asked only if there is a dataoff.
 const REFUSED: u64 = 0;
 
-/// The formula, in bytes. A function that the verifier knows of by its types: it follows its branches once, and not all that
-/// comes after them once more for each way through them, which took most of the time that all programs took. Such a
-/// function takes numbers, and at most five.
+/// The formula, in bytes. A global function, which the verifier checks once by its types. Inlined, the code after it would be
+/// checked for each path through its branches, which took most of the load time of all programs. A global function takes
+/// numbers, and at most five.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn reserved(policy: u64, start: u64, size: u64, align: u64, wanted: u64) -> u64 {

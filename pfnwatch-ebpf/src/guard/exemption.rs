@@ -36,8 +36,8 @@ fn search(creation: &Creation, policy: u64, wanted: u64) -> u64 {
     }
 }
 
-/// A function that the verifier knows of by its types: it follows the loop once for all calls, and not once more for each
-/// way that leads to a call. Such a function takes numbers, and at most five.
+/// A global function, which the verifier checks once by its types: it follows the loop once, and not for each path that leads
+/// to a call. A global function takes numbers, and at most five.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn exemption_for(policy: u64, start: u64, uuid_first: u64, uuid_second: u64, wanted: u64) -> u64 {

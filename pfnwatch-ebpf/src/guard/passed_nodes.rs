@@ -2,7 +2,7 @@
 //!
 //! A guard that holds on is taken over by another beside it, over the same maps, so that both judge alike; a kernel that may
 //! skip a program has two of them all the time. Whichever the
-//! kernel runs first judges, and leaves a note of what it lets pass, which the other finds. Nothing rests on the order: the
+//! kernel runs first judges, and records what it allows, which the other finds. The order does not matter: the
 //! newest program runs first today (`hlist_add_head` in `__bpf_trampoline_link_prog`, kernel/bpf/trampoline.c). Nor is
 //! there a moment at which one stops and the other starts, which a thread could be in the middle of.
 

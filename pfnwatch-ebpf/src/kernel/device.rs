@@ -86,8 +86,8 @@ impl Device {
 /// No [`Personality`] has this number.
 const FAULT: u64 = u64::MAX;
 
-/// The personality's number, or [`FAULT`]. A function that the verifier knows of by its types: it goes through the names
-/// once, and not through all that comes after them once more for each of them. Such a function takes and gives numbers.
+/// The personality's number, or [`FAULT`]. A global function, which the verifier checks once by its types: the code after it
+/// is not checked for each name. A global function takes and returns numbers.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn personality_at(device: u64) -> u64 {

@@ -1,8 +1,8 @@
-//! Machine code in the place of `nvdimm_setup_pfn`.
+//! Random machine code as `nvdimm_setup_pfn`.
 
 use pfnwatch::code::max_struct_page::{Architecture, Code, decode};
 
-/// Any code ends in a constant with the places that show it, or in an error that says why not.
+/// Any code yields a constant with the places that show it, or an error with the reason.
 pub fn check(bytes: &[u8]) {
     const ADDRESS: u64 = 0xffff_ffff_c000_0000;
     match decode(Code { bytes, address: ADDRESS }, Architecture::X86_64) {

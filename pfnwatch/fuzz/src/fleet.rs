@@ -6,7 +6,7 @@ use pfnwatch::cli::fleet::{Fleet, files};
 
 use crate::scratch;
 
-/// A file is one host, or named as not counted; what it says of its sums overflows nothing.
+/// A file is one host, or listed as not counted; no value in it overflows the sums.
 pub fn check(bytes: &[u8]) {
     let Ok(folder) = tempfile::tempdir_in(scratch()) else { return };
     // Two hosts with the same sums, unless the report names its host: then the second is not counted.

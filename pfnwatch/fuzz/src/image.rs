@@ -4,7 +4,7 @@ use pfnwatch::image::vmlinux;
 use pfnwatch::kernel::btf::Btf;
 use pfnwatch::kernel::member_lookup::MemberLookup as _;
 
-/// A file is an image, whose types can then be asked, or an error that says why it is none.
+/// A file is an image whose types can be read, or an error with the reason.
 pub fn check(bytes: &[u8]) {
     let looks_like_one = vmlinux::is_image(bytes);
     match vmlinux::parse(bytes) {

@@ -18,7 +18,7 @@ use crate::scratch;
 /// More than two namespaces with their regions and holders have.
 const MAX_LINES: usize = 100;
 
-/// Whatever sysfs says, each namespace gets a verdict, and no sum is larger than its parts allow.
+/// Whatever sysfs contains, each namespace gets a verdict, and no sum is larger than its parts allow.
 pub fn check(bytes: &[u8]) {
     let Ok(folder) = tempfile::tempdir_in(scratch()) else { return };
     for line in bytes.split(|&byte| byte == b'\n').take(MAX_LINES) {
@@ -45,7 +45,7 @@ pub fn check(bytes: &[u8]) {
         let users = usage.of(&judged.namespace);
         assert!(users.iter().all(|user| !user.command.is_empty()), "no command ends a use: {users:?}");
         let oversize = judged.assessment.verdict == Verdict::Oversize;
-        assert!(!oversize || scan.verdict == Verdict::Oversize, "{judged:?} is not told of the host");
+        assert!(!oversize || scan.verdict == Verdict::Oversize, "{judged:?} is missing from the verdict of the host");
     }
 }
 

@@ -8,7 +8,7 @@ use pfnwatch::export::line;
 use pfnwatch::model::facts::KernelParameters;
 use pfnwatch::model::memmap_return::MemmapEvidence;
 
-/// Bytes are a record that prints as one line of JSON and in words, or an error that says why they are none.
+/// Bytes are a record that prints as one line of JSON and in words, or an error with the reason.
 pub fn check(bytes: &[u8]) {
     let booted = UNIX_EPOCH + Duration::from_secs(1 << 30);
     let context = Context { booted, page_size: 4096, struct_page_size: Some(64) };

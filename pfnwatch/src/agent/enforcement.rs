@@ -17,7 +17,7 @@ pub(super) fn missing_prerequisites(options: &Options) -> Option<String> {
 
 /// Why a host cannot enforce, and what to do.
 pub(super) fn cannot_enforce(reason: &str) -> String {
-    format!("this host cannot enforce: {reason} (`pfnwatch doctor --enforce` says what is missing)")
+    format!("this host cannot enforce: {reason} (`pfnwatch doctor --enforce` reports what is missing)")
 }
 
 /// Warns of exemptions of the configuration that are not in force, once the regions are known.

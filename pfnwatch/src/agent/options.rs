@@ -22,7 +22,7 @@ pub struct Options {
     pub debug: bool,
     /// Where the configuration is read again.
     pub config: ConfigArgs,
-    /// What tells the configuration in force from another: [`Loaded::hash`](crate::config::Loaded).
+    /// Identifies the configuration in force: [`Loaded::hash`](crate::config::Loaded).
     pub config_hash: String,
     /// Its files, for people.
     pub config_files: Option<String>,

@@ -94,7 +94,7 @@ fn judge(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measur
     if measured.usable == 0 && verdict != Verdict::Refused {
         detail = format!("{NOTHING_USABLE}: {detail}");
     }
-    // Where the reservation itself is in order, the most telling hint is the cause.
+    // If the reservation itself is ok, the most important hint is the cause.
     let cause = match (cause, hints.first()) {
         (Cause::None, Some(hint)) => {
             if measured.usable > 0 && verdict != Verdict::Refused {

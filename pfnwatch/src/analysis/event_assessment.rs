@@ -89,7 +89,7 @@ fn explain(body: &mut Body, host: &KernelParameters, thresholds: &Thresholds) {
         }
         Body::Unjudged(decision) => {
             let why = decision.reason.map_or("the guard gave no reason", UnjudgedReason::describe);
-            decision.detail = format!("allowed without a judgement: {why}; what it costs shows once it is made");
+            decision.detail = format!("allowed without a judgement: {why}; its set-up event will have the verdict");
             decision.remedies = what_arms_the_guard(decision.reason);
         }
         _ => {}
@@ -104,12 +104,9 @@ fn reason(decision: &GuardDecision, thresholds: &Thresholds) -> String {
         _ if bytes > REFERENCE_STRUCT_PAGE => " (its struct page is wide, as with memory debug options)",
         _ => "",
     };
-    let excess = Bytes(decision.excess_bytes.unwrap_or(0));
     let empty =
         if leaves_nothing(decision) { "; nothing usable would be left, which kernels since 6.6 refuse" } else { "" };
-    format!(
-        "this kernel reserves {bytes} bytes for each page, where {reference} suffice{whose}: {excess} too much{empty}"
-    )
+    format!("this kernel reserves {bytes} bytes for each page instead of {reference}{whose}{empty}")
 }
 
 /// Whether the reservation and what is cut off at the end take all of it: 6.1 makes such a namespace, and can panic when it is
@@ -145,7 +142,7 @@ fn map_mem(decision: &GuardDecision, geometry: Option<Geometry>, host: &KernelPa
         Some((reserved.dataoff, cost_of_map_mem(&MappedNamespace::of(mode, &mem, &reserved), host)))
     });
     costs.map_or_else(
-        || format!("--map=mem: the memmap then lives in DRAM, an amount that is unknown{}", host.memmap_loss(false)),
+        || format!("--map=mem: the memmap is then in DRAM, of an unknown size{}", host.memmap_loss(false)),
         |(reserved, dram)| format!("--map=mem: {} reserved, and {dram}", Bytes(reserved)),
     )
 }
@@ -154,7 +151,7 @@ fn other_kernel(decision: &GuardDecision, thresholds: &Thresholds) -> String {
     let ideal = Bytes(decision.ideal_bytes.unwrap_or(0));
     match decision.cause {
         Cause::RegressedKernel => format!(
-            "a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` tells of a \
+            "a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` checks a \
              package): {ideal} reserved"
         ),
         _ if decision.max_struct_page_size_bytes > Some(REFERENCE_STRUCT_PAGE) => {
@@ -200,10 +197,10 @@ fn exemption(decision: &GuardDecision) -> Option<String> {
 fn what_arms_the_guard(why: Option<UnjudgedReason>) -> Vec<String> {
     match why {
         Some(UnjudgedReason::NoMaxStructPage) => {
-            vec!["`sudo pfnwatch kernel --running` says what was asked, and what it lacks".to_owned()]
+            vec!["`sudo pfnwatch kernel --running` lists the evidence, and what is missing".to_owned()]
         }
         Some(UnjudgedReason::NotArmed | UnjudgedReason::ModuleChanged) => {
-            vec!["`pfnwatch status` says when the guard judges again".to_owned()]
+            vec!["`pfnwatch status` shows when the guard judges again".to_owned()]
         }
         _ => Vec::new(),
     }

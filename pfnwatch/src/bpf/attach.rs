@@ -97,7 +97,7 @@ pub fn attach(settings: &Settings, plan: &[ProgramPlan]) -> anyhow::Result<Attac
     let attached = attach_once(settings, plan, planned)?;
     let failed = |state: &&ProgramState| state.program == names::BIND_END && !state.attached;
     let Some(state) = attached.programs.iter().find(failed).filter(|_| planned) else { return Ok(attached) };
-    // The programs were told that they may wait for the end of an attempt, and it does not come: once more without.
+    // The programs were attached to wait for the end of an attempt, and the kernel does not report it: attach again without.
     let reason = state.reason.clone();
     let without = plan.iter().map(|step| ProgramPlan {
         disabled_reason: if step.name == names::BIND_END { reason.clone() } else { step.disabled_reason.clone() },

@@ -45,7 +45,7 @@ impl BlockReader {
     /// The info block of a pfn or dax device that is bound; `None` if it is not, or if what was read is no block.
     pub fn read(&mut self, device: &str) -> anyhow::Result<Option<Box<[u8; superblock::SIZE]>>> {
         let attribute = self.paths.sysfs.join("bus/nd/devices").join(device).join("align");
-        // What it says does not matter: the probe sees that it is asked for.
+        // The content does not matter: the probe sees the read.
         fs::read(&attribute).with_context(|| format!("{} cannot be read", attribute.display()))?;
         let mut found = None;
         while let Some(record) = self.ring.take_record() {

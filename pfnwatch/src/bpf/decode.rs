@@ -144,7 +144,7 @@ fn common(record: &Attempt) -> event::Attempt {
 }
 
 /// The driver's or the driver core's error number, negative. `really_probe` returns a driver's own as a positive number
-/// (drivers/base/dd.c, since 5.15), to tell it from the driver core's.
+/// (drivers/base/dd.c, since 5.15), which distinguishes it from the driver core's.
 fn bind_code(record: &Attempt) -> Option<i32> {
     record.seen.has(CaptureFlags::BOUND).then(|| -record.bind_result.saturating_abs())
 }

@@ -24,7 +24,7 @@ impl Source {
     pub fn poll_wait(&mut self, context: &mut task::Context<'_>, into: &mut Vec<Bytes>) -> Poll<io::Result<()>> {
         let mut ready = task::ready!(self.0.poll_read_ready_mut(context))?;
         drain_ring(ready.get_inner_mut(), into);
-        // Only an empty ring is worth waiting on: the kernel tells of a record once.
+        // Wait only on an empty ring: the kernel signals a record once.
         if into.len() < MAX_BATCH {
             ready.clear_ready();
         }

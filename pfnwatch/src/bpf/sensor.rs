@@ -71,7 +71,7 @@ impl AttachedPrograms {
     pub fn attach(options: &SensorOptions, stay: OnExit, types: Option<Btf>) -> anyhow::Result<(Self, AttachedGuard)> {
         Self::try_attach(options, stay, types).map_err(|error| match failure_of(&error) {
             AttachFailure::Permanent => error.context(ExitContext::unsupported(
-                "this host cannot be observed (`pfnwatch doctor` says what is missing)",
+                "this host cannot be observed (`pfnwatch doctor` reports what is missing)",
             )),
             AttachFailure::Transient => error.context("the programs cannot be attached for now"),
         })

@@ -16,23 +16,23 @@ use crate::kernel::known_defects::{DefectId, suspects};
 pub struct CapacityTotals {
     /// How many namespaces.
     pub namespaces: u64,
-    /// How many of them nothing certain is known of: what they reserve is in no sum.
+    /// Namespaces without a verdict: their reservations are in no sum.
     pub unknown_namespaces: u64,
     /// Sum of their sizes.
     pub size_bytes: u64,
-    /// Sum of what can be stored.
+    /// Sum of the usable bytes.
     pub usable_bytes: u64,
     /// Sum of the reservations.
     pub reservation_bytes: u64,
     /// Sum of the ideal reservations.
     pub ideal_bytes: u64,
-    /// Sum of what is reserved more than that.
+    /// Sum of the excess.
     pub excess_bytes: u64,
-    /// What `plan` would give back: the excess of those namespaces alone that are oversize.
+    /// What `plan` would return: the excess of the oversize namespaces alone.
     pub plan_bytes: u64,
-    /// DRAM that holds the struct pages of the enabled namespaces, of those of which it is known.
+    /// DRAM that holds the struct pages of the enabled namespaces, as far as it is known.
     pub memmap_dram_bytes: u64,
-    /// How many namespaces there are of which that is unknown.
+    /// Namespaces for which that is unknown.
     pub memmap_dram_unknown: u64,
     /// DRAM of removed memmaps that kernels have not returned since boot.
     pub memmap_not_returned_bytes: u64,
@@ -40,13 +40,13 @@ pub struct CapacityTotals {
     pub devices: u64,
     /// Sum of their sizes.
     pub device_size_bytes: u64,
-    /// Sum of what is in use as system RAM.
+    /// Sum of the bytes in use as system RAM.
     pub device_online_bytes: u64,
-    /// Sum of what does not fill memory blocks.
+    /// Sum of the stranded bytes, which do not fill a memory block.
     pub device_stranded_bytes: u64,
-    /// DRAM that holds their struct pages, of those of which it is known.
+    /// DRAM that holds their struct pages, as far as it is known.
     pub device_memmap_dram_bytes: u64,
-    /// How many devices there are of which that is unknown.
+    /// Devices for which that is unknown.
     pub device_memmap_dram_unknown: u64,
 }
 
@@ -77,7 +77,7 @@ impl CapacityTotals {
     }
 }
 
-/// What a host reports. Sizes are in bytes; what it does not tell is `None`.
+/// What a host reports. Sizes are in bytes; an unknown value is null.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "FleetHost"))]
 pub struct Host {
@@ -111,7 +111,7 @@ pub struct Host {
     pub ready: Option<bool>,
 }
 
-/// Something that was not counted, or not in full: no sum is short without it being said.
+/// Something that was not counted, or not in full: every incomplete sum is listed with its reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NotCounted"))]
 pub struct HostProblem {
@@ -139,7 +139,7 @@ fn may_be_x86_64(release: &str) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "FleetRelease"))]
 pub struct Release {
-    /// The release; empty for hosts that do not tell.
+    /// The release; empty for hosts that do not report it.
     pub kernel: String,
     /// What it reserves for each page: the largest that one of its hosts reports.
     pub max_struct_page_size_bytes: Option<u64>,
@@ -160,11 +160,11 @@ pub struct Release {
     pub oversize_hosts: u64,
     /// Their namespaces.
     pub namespaces: u64,
-    /// What those have lost, whichever kernel made them.
+    /// Excess of those namespaces, whichever kernel made them.
     pub excess_bytes: u64,
-    /// DRAM that holds the struct pages of these, of those of which it is known.
+    /// DRAM that holds the struct pages of these, as far as it is known.
     pub memmap_dram_bytes: u64,
-    /// Of how many namespaces it is not known.
+    /// Namespaces for which it is unknown.
     pub memmap_dram_unknown: u64,
     /// DRAM of removed memmaps that was not returned since boot.
     pub memmap_not_returned_bytes: u64,
@@ -255,7 +255,7 @@ pub struct FleetTotals {
     pub hosts: u64,
     /// How many of them have something oversize.
     pub oversize_hosts: u64,
-    /// On how many something costs more than it did, or than it should, by a kernel's doing.
+    /// Hosts on which a kernel made something cost more than before, or than it should.
     pub regressed_hosts: u64,
     /// What their namespaces come to.
     #[serde(flatten)]
@@ -271,7 +271,7 @@ impl FleetTotals {
     }
 }
 
-/// A number of things, of which the first are named.
+/// A count with the first entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Named{T}"))]
 pub struct Truncated<T> {

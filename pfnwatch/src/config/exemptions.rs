@@ -79,7 +79,7 @@ impl<'de> Visitor<'de> for One {
         let table = Table::deserialize(MapAccessDeserializer::new(map))?;
         let mut subjects = [table.region_set_cookie, table.region_start, table.namespace_uuid].into_iter().flatten();
         let (Some(subject), None) = (subjects.next(), subjects.next()) else {
-            let one_of = "exactly one of region_set_cookie, region_start and namespace_uuid must say what is exempt";
+            let one_of = "exactly one of region_set_cookie, region_start and namespace_uuid must name what is exempt";
             return Err(A::Error::custom(one_of));
         };
         Ok(Exemption { subject, until: table.until, reason: table.reason })
@@ -119,7 +119,7 @@ fn namespace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Exempt
 fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let reason = String::deserialize(deserializer)?;
     match reason.trim() {
-        "" => Err(D::Error::custom("the reason is empty: say why, for whoever finds this exemption later")),
+        "" => Err(D::Error::custom("the reason is empty: give one for whoever finds this exemption later")),
         line if line.contains(char::is_control) => Err(D::Error::custom("the reason must be one line of text")),
         line => Ok(line.to_owned()),
     }

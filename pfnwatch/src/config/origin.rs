@@ -71,7 +71,7 @@ fn shown(key: &str, value: &DeValue<'_>, span: &Range<usize>, sources: &ConfigFi
         return (format!("{hidden:?}"), hidden.into());
     }
     let text = sources.text(span).unwrap_or_default();
-    // A list may stand on several lines.
+    // A list may span several lines.
     let text = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     (text, json(value))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::line::{by_actor, exact_bytes, on_namespace};
+use super::line::{by_actor, exact_bytes, finding, further_line, namespace};
 use crate::model::event::{
     BlockOrigin, ExemptionChange, ExemptionUsed, ExistingNamespace, GuardDecision, GuardState, GuardTransfer,
     GuardVerdict, ModeChanged, PolicyLoaded, PolicyRefused, Prediction, ReplacedBlock, SetUp, personality_name,
@@ -12,8 +12,8 @@ use crate::model::units::Bytes;
 use crate::model::verdict::Verdict;
 
 /// What the caller of a denied bind gets instead of the reason (drivers/base/dd.c, `really_probe`; libndctl).
-const CALLER_HINT: &str = "the caller was told something else: bind answers \"Cannot allocate memory\" (ENOMEM), ndctl says \"No such \
-                    device or address\", dmesg \"driver_sysfs_add(…) failed\"";
+const CALLER_HINT: &str = "the caller got another error: bind answers \"Cannot allocate memory\" (ENOMEM), ndctl prints \"No such \
+device or address\", dmesg \"driver_sysfs_add(…) failed\"";
 
 pub(super) fn denied(it: &GuardDecision) -> String {
     let mut text = decision_line("DENIED", it);
@@ -26,20 +26,14 @@ pub(super) fn not_denied(kind: &str, it: &GuardDecision) -> String {
 }
 
 fn decision_line(kind: &str, it: &GuardDecision) -> String {
-    let mut line = format!(
-        "{kind:8} {} as {} ({}, map={}, align {})",
-        on_namespace(it.namespace.as_ref()),
-        it.device,
-        personality_name(it.personality),
-        it.map.map_or("none", map_name),
-        Bytes(it.align_bytes),
-    );
+    let mut line = format!("{kind:8} {}", namespace(it.namespace.as_ref(), it.personality, it.map));
     // Writing to a String cannot fail.
     if let (Some(reserved), Some(ideal), Some(excess)) = (it.reservation_bytes, it.ideal_bytes, it.excess_bytes) {
         let sizes = (exact_bytes(reserved), exact_bytes(ideal), exact_bytes(excess));
-        let _ = write!(line, ": {} would be reserved, ideal {}, excess {}", sizes.0, sizes.1, sizes.2);
+        let _ = write!(line, ": reservation {}, ideal {}, excess {}", sizes.0, sizes.1, sizes.2);
     }
-    let _ = write!(line, "; {}{}", it.detail, by_actor(it.by.as_ref()));
+    line.push_str(&by_actor(it.by.as_ref()));
+    further_line(&mut line, &format!("{}, align {}; {}", it.device, Bytes(it.align_bytes), it.detail));
     line
 }
 
@@ -94,53 +88,42 @@ fn replaced(text: &mut String, old: &ReplacedBlock) {
     }
 }
 
-/// The guard's prediction for a creation that it allowed: empty if neither guard nor verdict finds fault with it.
-pub(super) fn prediction(it: &SetUp) -> String {
-    let Some(Prediction { decision, predicted_bytes, mismatch }) = it.guard else { return String::new() };
+/// The guard's prediction for a creation that it allowed: `None` if neither guard nor verdict finds fault with it.
+pub(super) fn prediction(it: &SetUp) -> Option<String> {
+    let Prediction { decision, predicted_bytes, mismatch } = it.guard?;
     let oversize = it.judgement.as_ref().is_some_and(|found| found.verdict == Verdict::Oversize);
     let decided = match decision {
-        GuardVerdict::Passed if oversize => "the guard had allowed it as good",
+        GuardVerdict::Passed if oversize => "the guard found it not oversize",
         GuardVerdict::NotSeen if oversize => "no guard was judging",
-        GuardVerdict::Passed | GuardVerdict::NotSeen => return String::new(),
+        GuardVerdict::Passed | GuardVerdict::NotSeen => return None,
         GuardVerdict::WouldDeny => "enforce would have refused it",
         GuardVerdict::Exempt => "allowed by an exemption",
         GuardVerdict::Unjudged => "the guard could not judge it",
     };
-    match (mismatch, predicted_bytes) {
-        (false, _) => format!("; {decided}"),
-        (true, None) => format!("; MISMATCH: {decided}"),
-        (true, Some(bytes)) => {
-            format!("; MISMATCH: {decided}, and had predicted {} to be reserved", exact_bytes(bytes))
-        }
-    }
-}
-
-fn further_line(text: &mut String, what: &str) {
-    let _ = write!(text, "\n    {what}");
+    Some(match (mismatch, predicted_bytes) {
+        (false, _) => decided.to_owned(),
+        (true, None) => format!("MISMATCH: {decided}"),
+        (true, Some(bytes)) => format!("MISMATCH: {decided}, and predicted a reservation of {}", exact_bytes(bytes)),
+    })
 }
 
 /// A namespace that existed when observation began.
 pub(super) fn existing_namespace(it: &ExistingNamespace) -> String {
-    let size = it.size_bytes.map_or_else(String::new, |bytes| format!(" of {}", Bytes(bytes)));
-    let align = it.align_bytes.map_or_else(String::new, |bytes| format!(", align {}", Bytes(bytes)));
+    let size = it.size_bytes.map_or_else(String::new, |bytes| format!("{}, ", Bytes(bytes)));
     let map = it.map.map_or("none", map_name);
-    let mut line = format!("existing {}{size} ({}, map={map}{align})", it.namespace, it.personality);
+    let mut line = format!("existing {} ({size}{}, map={map})", it.namespace, it.personality);
     if let Some(reserved) = it.reservation_bytes {
-        let _ = write!(line, ": {} reserved", exact_bytes(reserved));
+        let _ = write!(line, ": reservation {}", exact_bytes(reserved));
     }
-    let verdict = match it.judgement.verdict {
-        Verdict::Ok => "ok",
-        Verdict::Oversize => "OVERSIZE",
-        Verdict::Refused => "REFUSED",
-        Verdict::Unknown => "verdict unknown",
-    };
-    let _ = write!(line, "; {verdict}: {}", it.judgement.detail);
+    let _ = write!(line, "; {}", finding(it.judgement.verdict).unwrap_or("ok"));
+    let align = it.align_bytes.map_or_else(String::new, |bytes| format!("align {}; ", Bytes(bytes)));
+    further_line(&mut line, &format!("{align}{}", it.judgement.detail));
     line
 }
 
 pub(super) fn mode_changed(it: &ModeChanged) -> String {
-    let why = it.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-    format!("mode     {}, {} before{why}{}", it.to, it.from, by_actor(it.by.as_ref()))
+    let why = it.reason.as_ref().map_or_else(String::new, |reason| format!(" (reason: {reason})"));
+    format!("mode     {} -> {}{why}{}", it.from, it.to, by_actor(it.by.as_ref()))
 }
 
 pub(super) fn policy_loaded(it: &PolicyLoaded) -> String {
@@ -154,7 +137,7 @@ pub(super) fn policy_loaded(it: &PolicyLoaded) -> String {
 
 /// A policy that was rejected. The lines of the file in a TOML error follow on lines of their own.
 pub(super) fn policy_refused(it: &PolicyRefused) -> String {
-    let mut text = format!("POLICY   {} is refused, the policy before stays in force", it.file);
+    let mut text = format!("POLICY   {} is rejected, the earlier policy stays in force", it.file);
     for line in it.error.lines().filter(|line| !line.trim().is_empty()) {
         further_line(&mut text, line);
     }
@@ -182,13 +165,13 @@ pub(super) fn state(it: &GuardState) -> String {
     };
     let mut line = format!("guard    {does} ({})", it.mode);
     if it.mode != it.configured_mode {
-        let _ = write!(line, ", a person's choice; the configuration has {}", it.configured_mode);
+        let _ = write!(line, "; set by a person, the configuration has {}", it.configured_mode);
     }
     if let Some(reason) = &it.reason {
         let _ = write!(line, ": {reason}");
     }
     if !it.pins.is_empty() {
-        let _ = write!(line, "; pinned, so that it outlives the agent: {}", it.pins.join(", "));
+        let _ = write!(line, "; pinned, so that it stays without the agent: {}", it.pins.join(", "));
     }
     line
 }

@@ -21,7 +21,7 @@ pub fn agent(url: &str, timeout: Duration, ca_file: Option<&Path>) -> anyhow::Re
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        // A proxy of the environment's is not what the configuration says.
+        // Only the configuration decides where requests go, not a proxy of the environment.
         .proxy(None)
         .max_idle_connections(0)
         .user_agent(concat!("pfnwatch/", env!("CARGO_PKG_VERSION")));

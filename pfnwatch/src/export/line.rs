@@ -1,16 +1,22 @@
-//! An event as one line for people.
+//! An event as one line for people. Details are on indented lines below it.
 
 use std::fmt::Write as _;
 
+use pfnwatch_common::Map;
+use pfnwatch_common::superblock::SuperblockKind;
+
 use super::{device_line, guard_line};
 use crate::model::event::{
-    Actor, Body, Event, LostRecords, MaxStructPageReport, MaxStructPageStatus, MemmapNotReturned, NamespaceChange,
-    NamespaceId, ObservationState, Probe, ProbeResult, Ready, SetUp, personality_name,
+    Actor, BlockState, Body, Event, LostRecords, MaxStructPageReport, MaxStructPageStatus, MemmapNotReturned,
+    NamespaceChange, NamespaceId, ObservationState, Probe, ProbeResult, Ready, SetUp, SetUpOutcome, personality_name,
 };
 use crate::model::facts::map_name;
 use crate::model::memmap_return::MemmapEvidence;
 use crate::model::units::{Bytes, Plural};
 use crate::model::verdict::Verdict;
+
+/// The longest line of an event in characters, its time included. Indented lines may be longer: they have commands.
+const MAX_CHARS: usize = 160;
 
 pub fn of(event: &Event) -> String {
     let mut line = format!("{} ", event.time.seconds());
@@ -19,7 +25,7 @@ pub fn of(event: &Event) -> String {
         Body::Probe(it) => probe(it),
         Body::Claim(it) => match &it.namespace {
             Some(namespace) => change("claim", it, &format!("{} claims {namespace}", it.device)),
-            None => change("claim", it, &format!("{} claims nothing any more", it.device)),
+            None => change("claim", it, &format!("{} claims nothing now", it.device)),
         },
         Body::Unbind(it) => change("disable", it, &subject(it)),
         Body::Label(it) => {
@@ -39,7 +45,7 @@ pub fn of(event: &Event) -> String {
         Body::ExemptionSpent(it) => guard_line::exemption("spent", it),
         Body::ExemptionEnded(it) => guard_line::exemption("ended", it),
         Body::GuardState(it) => guard_line::state(it),
-        Body::GuardTakenOver(it) => guard_line::handover("of the agent before taken over", it),
+        Body::GuardTakenOver(it) => guard_line::handover("taken over from an earlier agent", it),
         Body::GuardReleased(it) => guard_line::handover("released", it),
         Body::Ready(it) => ready(it),
         Body::MaxStructPage(it) => max_struct_page(it),
@@ -63,41 +69,68 @@ pub fn of(event: &Event) -> String {
     if event.uncommitted {
         line.push_str(" [not in the event store]");
     }
-    line
+    fit(line)
+}
+
+/// Breaks a first line that is too long at the last separator that fits. The rest is indented.
+fn fit(text: String) -> String {
+    let head = text.lines().next().unwrap_or_default();
+    let Some((limit, _)) = head.char_indices().nth(MAX_CHARS) else { return text };
+    let (fits, _) = head.split_at(limit);
+    let place = ["; ", ": ", ", ", " "].iter().find_map(|separator| {
+        let at = fits.rfind(separator)?;
+        // Right after the time and the kind of the event there is nothing to read on the line.
+        (at > MAX_CHARS / 3).then_some(if *separator == "; " { at } else { at + separator.trim_end().len() })
+    });
+    let (line, rest) = text.split_at(place.unwrap_or(limit));
+    format!("{line}\n    {}", rest.trim_start_matches([';', ' ']))
 }
 
 fn set_up(it: &SetUp) -> String {
-    let kind = if it.block == crate::model::event::BlockState::Made { "create" } else { "enable" };
-    let map = it.map.map_or("none", map_name);
-    let mut line = format!(
-        "{kind:8} {} as {} ({}, map={map}, align {})",
-        on_namespace(it.namespace.as_ref()),
-        it.attempt.device,
-        personality_name(it.personality),
-        Bytes(it.align_bytes),
-    );
+    let kind = if it.block == BlockState::Made { "create" } else { "enable" };
+    let mut line = format!("{kind:8} {}", namespace(it.namespace.as_ref(), it.personality, it.map));
     if let Some(sizes) = &it.sizes {
         // Writing to a String cannot fail.
         let _ = write!(
             line,
-            ": {} reserved, {} usable",
+            ": reservation {}, usable {}",
             exact_bytes(sizes.reservation_bytes),
             exact_bytes(sizes.usable_bytes)
         );
     }
-    if let Some(bytes) = it.judgement.as_ref().and_then(|judged| judged.memmap_dram_bytes).filter(|bytes| *bytes > 0) {
-        let _ = write!(line, ", {} of DRAM for the memmap", exact_bytes(bytes));
+    line.push_str(match it.outcome {
+        SetUpOutcome::Enabled => "",
+        SetUpOutcome::Refused => "; NOT ENABLED",
+        SetUpOutcome::ReservedNotEnabled => "; RESERVED, NOT ENABLED",
+        SetUpOutcome::Unknown => "; outcome unknown",
+    });
+    let finding = it.judgement.as_ref().and_then(|found| Some((finding(found.verdict)?, found)));
+    if let Some((word, _)) = finding {
+        let _ = write!(line, "; {word}");
     }
-    format!("{line}; {}{}{}{}", it.meaning, verdict(it), guard_line::prediction(it), by_actor(it.attempt.by.as_ref()))
+    line.push_str(&by_actor(it.attempt.by.as_ref()));
+    further_line(&mut line, &format!("{}, align {}; {}", it.attempt.device, Bytes(it.align_bytes), it.meaning));
+    if let Some(bytes) = it.judgement.as_ref().and_then(|judged| judged.memmap_dram_bytes).filter(|bytes| *bytes > 0) {
+        let _ = write!(line, "; {} of DRAM for the memmap", exact_bytes(bytes));
+    }
+    for further in finding.map(|(_, found)| found.detail.clone()).into_iter().chain(guard_line::prediction(it)) {
+        further_line(&mut line, &further);
+    }
+    line
 }
 
-/// Its finding, if there is one: a good set-up needs no verdict on its line.
-fn verdict(it: &SetUp) -> String {
-    match &it.judgement {
-        Some(found) if found.verdict == Verdict::Oversize => format!("; OVERSIZE: {}", found.detail),
-        Some(found) if found.verdict == Verdict::Unknown => format!("; verdict unknown: {}", found.detail),
-        _ => String::new(),
+/// The verdict's word on a line, if there is something to report: a good set-up needs none.
+pub(super) fn finding(verdict: Verdict) -> Option<&'static str> {
+    match verdict {
+        Verdict::Oversize => Some("OVERSIZE"),
+        Verdict::Unknown => Some("verdict unknown"),
+        Verdict::Refused => Some("REFUSED"),
+        Verdict::Ok => None,
     }
+}
+
+pub(super) fn further_line(text: &mut String, what: &str) {
+    let _ = write!(text, "\n    {what}");
 }
 
 /// A rounded size, and the exact bytes if these differ.
@@ -125,11 +158,20 @@ fn probe(it: &Probe) -> String {
     )
 }
 
-pub(super) fn on_namespace(namespace: Option<&NamespaceId>) -> String {
+fn on_namespace(namespace: Option<&NamespaceId>) -> String {
     namespace.map_or_else(
         || "no namespace".to_owned(),
         |namespace| format!("{} of {}", namespace.namespace, Bytes(namespace.size_bytes)),
     )
+}
+
+/// `namespace0.0 (1 GiB, fsdax, map=dev)`
+pub(super) fn namespace(id: Option<&NamespaceId>, personality: SuperblockKind, map: Option<Map>) -> String {
+    let (mode, map) = (personality_name(personality), map.map_or("none", map_name));
+    match id {
+        Some(id) => format!("{} ({}, {mode}, map={map})", id.namespace, Bytes(id.size_bytes)),
+        None => format!("no namespace ({mode}, map={map})"),
+    }
 }
 
 fn subject(it: &NamespaceChange) -> String {
@@ -143,7 +185,6 @@ fn change(kind: &str, it: &NamespaceChange, what: &str) -> String {
     format!("{kind:8} {what}{}", by_actor(it.by.as_ref()))
 }
 
-/// The actor. A process chooses its own name, which must not look like another line.
 fn memmap_not_returned(it: &MemmapNotReturned) -> String {
     let subject = match (&it.namespace, &it.device) {
         (Some(namespace), _) => format!("{} ({})", namespace.namespace, Bytes(namespace.size_bytes)),
@@ -152,17 +193,18 @@ fn memmap_not_returned(it: &MemmapNotReturned) -> String {
     };
     let what = if it.evidence == MemmapEvidence::Release { "SUSPECTED LOSS" } else { "NOT RETURNED" };
     let most = if it.at_most { "at most " } else { "" };
-    format!(
-        "{what} {most}{} of DRAM ({} of {} bytes) of the memmap of {subject}: Linux {} ({}); a reboot returns it{}",
+    let mut line = format!(
+        "{what} {most}{} of DRAM, memmap of {subject}; Linux {} ({}){}",
         Bytes(it.lost_bytes),
-        it.lost_bytes,
-        it.removed_bytes,
         it.kernel,
         it.evidence.as_str(),
         by_actor(it.by.as_ref())
-    )
+    );
+    further_line(&mut line, &format!("{} of {} bytes; a reboot returns them", it.lost_bytes, it.removed_bytes));
+    line
 }
 
+/// A process chooses its own name, which must not look like another line.
 pub(super) fn by_actor(actor: Option<&Actor>) -> String {
     actor.map_or_else(String::new, |actor| {
         let comm = actor.comm.replace(char::is_control, "?");
@@ -208,18 +250,17 @@ fn max_struct_page(it: &MaxStructPageReport) -> String {
 }
 
 pub(crate) fn lost(it: LostRecords) -> String {
-    format!(
-        "{} records lost, {} reads failed, {} attempts not followed, {} without a beginning or an end, \
-         {} creations passed by a fault of the guard's, {} info blocks not remembered, {} returns missed, {} swept",
-        it.lost,
-        it.read_faults,
-        it.table_full,
-        it.unpaired,
-        it.guard_faults,
-        it.blocks_missed,
-        it.returns_missed,
-        it.swept
-    )
+    let others = [
+        (it.read_faults, "reads failed"),
+        (it.table_full, "attempts not followed"),
+        (it.unpaired, "attempts without a beginning or an end"),
+        (it.guard_faults, "creations allowed by a fault of the guard"),
+        (it.blocks_missed, "info blocks not remembered"),
+        (it.returns_missed, "returns missed"),
+        (it.swept, "unfinished attempts removed"),
+    ];
+    let others = others.iter().filter(|(count, _)| *count > 0);
+    others.fold(format!("{} records lost", it.lost), |text, (count, what)| format!("{text}, {count} {what}"))
 }
 
 #[cfg(test)]
@@ -264,6 +305,23 @@ mod tests {
         let lost = line(Body::Lost(LostRecords { lost: 3, ..LostRecords::default() }));
         assert!(lost.contains("LOST     3 records lost"), "{lost}");
         assert!(line(Body::Stopped(RecordTotals::default())).contains("0 records lost"));
+    }
+
+    #[test]
+    fn only_counters_that_moved_are_listed() {
+        assert_eq!(lost(LostRecords::default()), "0 records lost");
+        let some = LostRecords { lost: 2, unpaired: 1, ..LostRecords::default() };
+        assert_eq!(lost(some), "2 records lost, 1 attempts without a beginning or an end");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_indented() {
+        let short = "x".repeat(MAX_CHARS);
+        assert_eq!(fit(format!("{short}\n    {short}y")), format!("{short}\n    {short}y"), "only the first line");
+        let (begin, end) = ("a".repeat(100), "b".repeat(80));
+        assert_eq!(fit(format!("{begin}; {end}; c\n    d")), format!("{begin}\n    {end}; c\n    d"));
+        assert_eq!(fit(format!("a; {begin}: {end}")), format!("a; {begin}:\n    {end}"), "not right at the beginning");
+        assert_eq!(fit("é".repeat(161)), format!("{}\n    é", "é".repeat(160)));
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl<F: AsFd> LossyWriter<F> {
         let mut asked = [PollFd::new(self.to.as_fd(), PollFlags::POLLOUT)];
         let within = PollTimeout::try_from(within).unwrap_or(PollTimeout::ZERO);
         match poll(&mut asked, within) {
-            // A reader that is gone is told by the write.
+            // If the reader is gone, the write reports it.
             Ok(ready) => Ok(ready > 0),
             Err(Errno::EINTR) => Ok(false),
             Err(error) => Err(error.into()),

@@ -29,7 +29,7 @@ pub fn of_view(view: &View) -> Vec<Family> {
     families.extend(guard_families(view));
     families.extend(record_families(view));
     families
-        .push(Family::gauge("pfnwatch_inventory_up", "1 where the namespaces could be read.").value(view.scan.is_ok()));
+        .push(Family::gauge("pfnwatch_inventory_up", "1 if the namespaces could be read.").value(view.scan.is_ok()));
     if let Ok(scan) = &view.scan {
         families.extend(namespaces::families(scan));
         families.extend(devices::families(scan));
@@ -54,11 +54,11 @@ fn agent_families(view: &View) -> Vec<Family> {
         Family::gauge("pfnwatch_agent_start_time_seconds", "When the agent started, in seconds since 1970.")
             .value(agent.started.unix_seconds()),
         Family::gauge("pfnwatch_observing", "1 while the programs are attached.").value(agent.observing),
-        Family::gauge("pfnwatch_ready", "1 where /readyz says so.").value(view.ready().is_ok()),
+        Family::gauge("pfnwatch_ready", "1 while /readyz answers that the agent is ready.").value(view.ready().is_ok()),
         memory(agent),
-        Family::counter("pfnwatch_degraded_errors", "Errors of the agent's parts that it went on without, by part.")
+        Family::counter("pfnwatch_degraded_errors", "Errors after which the agent went on without the part, by part.")
             .each("part", view.degraded.iter().map(|(part, count)| (part.to_string(), *count))),
-        Family::counter("pfnwatch_agent_evictions", "What the agent has dropped because there was too much of it.")
+        Family::counter("pfnwatch_agent_evictions", "Entries that the agent dropped because a table was full.")
             .each("table", view.status.evictions.iter().map(|(table, count)| (table.clone(), *count))),
     ];
     families.extend(kernel(view));
@@ -91,7 +91,7 @@ fn kernel(view: &View) -> [Family; 6] {
             .optional_value(view.max_struct_page_size),
         Family::gauge(
             "pfnwatch_kernel_memmap_returned",
-            "0 where the kernel does not return a memmap in DRAM when its device is disabled.",
+            "0 if the kernel does not return a memmap in DRAM when its device is disabled.",
         )
         .optional_value(memmaps.verdict.is_returned()),
         Family::counter(
@@ -107,7 +107,7 @@ fn config(view: &View) -> [Family; 2] {
     [
         Family::info("pfnwatch_config", "The configuration in force, by the start of its file's SHA-256.")
             .with(vec![("hash", policy.hash.clone())], 1_u64),
-        Family::gauge("pfnwatch_config_last_reload_successful", "0 where the file as it is now was not taken.")
+        Family::gauge("pfnwatch_config_last_reload_successful", "0 if the present configuration file was rejected.")
             .value(policy.reload_error.is_none()),
     ]
 }
@@ -121,10 +121,10 @@ fn programs(view: &View) -> [Family; 5] {
     let missed = view.runs.iter().filter_map(|it| Some((it.program.clone(), it.probe_misses?)));
     let skipped = view.runs.iter().filter_map(|it| Some((it.program.clone(), it.recursion_misses?)));
     [
-        Family::gauge("pfnwatch_program_attached", "1 where the eBPF program is attached.").each("program", attached),
-        Family::counter("pfnwatch_program_runs", "How often the program ran, where the kernel counts that.")
+        Family::gauge("pfnwatch_program_attached", "1 if the eBPF program is attached.").each("program", attached),
+        Family::counter("pfnwatch_program_runs", "How often the program ran, if the kernel counts it.")
             .each("program", runs),
-        Family::counter("pfnwatch_program_run_seconds", "For how long it ran, where the kernel counts that.")
+        Family::counter("pfnwatch_program_run_seconds", "Time that the program ran, if the kernel counts it.")
             .each("program", time),
         Family::counter(
             "pfnwatch_program_recursion_misses",
@@ -133,7 +133,7 @@ fn programs(view: &View) -> [Family; 5] {
         .each("program", skipped),
         Family::counter(
             "pfnwatch_program_probe_misses",
-            "How often the kernel did not run a probe, where it reports that (6.7 and later).",
+            "How often the kernel did not run a probe, if it reports that (6.7 and later).",
         )
         .each("program", missed),
     ]
@@ -161,7 +161,7 @@ fn guard_families(view: &View) -> Vec<Family> {
         .value(status.mode.overridden().is_some()),
         Family::gauge(
             "pfnwatch_guard_armed",
-            "1 while the guard knows the blocks that there are, and what the kernel reserves for each page.",
+            "1 while the guard knows the existing info blocks, and what the kernel reserves for each page.",
         )
         .value(status.guard.armed),
         Family::gauge("pfnwatch_guard_judges", "1 while the guard is armed, and its program was seen to run.")
@@ -212,20 +212,21 @@ fn records(records: &RecordTotals) -> Vec<Family> {
             .value(records.received),
         Family::counter("pfnwatch_record_decode_errors", "Records that could not be decoded.")
             .value(records.decode_errors),
-        Family::counter("pfnwatch_records_missed", "What the kernel's side lost or could not complete.")
+        Family::counter("pfnwatch_records_missed", "Records that the kernel's side lost or could not complete.")
             .each("reason", reasons),
     ]
 }
 
 fn store(view: &View) -> Vec<Family> {
     let store = &view.store;
-    let uncommitted = Family::counter("pfnwatch_events_uncommitted", "Events that sinks were given uncommitted.");
+    let uncommitted =
+        Family::counter("pfnwatch_events_uncommitted", "Events that were reported before the event store had them.");
     // Neither a file nor a fault: it is turned off.
     if store.file.is_none() && store.error.is_none() {
         return Vec::new();
     }
     vec![
-        Family::gauge("pfnwatch_store_up", "1 where the event store takes events.").value(store.error.is_none()),
+        Family::gauge("pfnwatch_store_up", "1 if the event store can be written.").value(store.error.is_none()),
         Family::gauge("pfnwatch_store_events", "Events in the event store.").value(store.events),
         Family::gauge("pfnwatch_store_size_bytes", "Size of the event store's file.").value(store.size_bytes),
         uncommitted.value(store.uncommitted),
@@ -233,12 +234,15 @@ fn store(view: &View) -> Vec<Family> {
 }
 
 fn alerts(all: &[DeliveryStats]) -> [Family; 5] {
-    let attempts = Family::counter("pfnwatch_alert_deliveries", "Attempts to deliver a message, by what came of them.");
+    let attempts = Family::counter("pfnwatch_alert_deliveries", "Attempts to deliver a message, by outcome.");
     let attempts = all.iter().fold(attempts, |family, it| {
         let labels = |outcome: &str| vec![("receiver", it.receiver.clone()), ("outcome", outcome.to_owned())];
         family.with(labels("delivered"), it.delivered).with(labels("failed"), it.failed)
     });
-    let given_up = Family::counter("pfnwatch_alert_messages_given_up", "Messages that the receiver will never take.");
+    let given_up = Family::counter(
+        "pfnwatch_alert_messages_given_up",
+        "Messages that were dropped: the receiver rejected them, or was unreachable for too long.",
+    );
     let given_up =
         all.iter().fold(given_up, |family, it| family.with(vec![("receiver", it.receiver.clone())], it.given_up));
     let merged = all.iter().map(|it| (it.receiver.clone(), it.merged));
@@ -249,12 +253,12 @@ fn alerts(all: &[DeliveryStats]) -> [Family; 5] {
         given_up,
         Family::counter(
             "pfnwatch_alert_messages_merged",
-            "Messages that were not sent because the alert had begun and ended again before they could be.",
+            "Messages that were not sent because the alert began and ended before they could be.",
         )
         .each("receiver", merged),
         Family::gauge("pfnwatch_alert_messages_pending", "Messages that wait for the receiver.")
             .each("receiver", pending),
-        Family::gauge("pfnwatch_alert_receiver_up", "0 where the last attempt failed.").each("receiver", up),
+        Family::gauge("pfnwatch_alert_receiver_up", "0 if the last attempt failed.").each("receiver", up),
     ]
 }
 
@@ -273,10 +277,10 @@ fn regressions(view: &View) -> [Family; 2] {
     let counts = by_subject.iter().map(|(subject, all)| ((*subject).to_owned(), all.len()));
     let bytes = by_subject.iter().map(|(subject, all)| ((*subject).to_owned(), lost(all)));
     [
-        Family::gauge("pfnwatch_capacity_regressions", "Capacity regressions that stand.").each("subject", counts),
+        Family::gauge("pfnwatch_capacity_regressions", "Unresolved capacity regressions.").each("subject", counts),
         Family::gauge(
             "pfnwatch_capacity_regressed_bytes",
-            "What is reserved more than before, in all namespaces and for the host in one of 1 TiB to come, or of that is not returned; what devices lost.",
+            "By how much reservations grew: of all namespaces, of a new namespace of 1 TiB on this host, or its DRAM that is not returned; what devices lost.",
         )
         .each("subject", bytes),
     ]

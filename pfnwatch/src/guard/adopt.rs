@@ -22,7 +22,7 @@ pub(super) fn grants(snapshot: &Snapshot) -> impl Iterator<Item = Grant> {
             subject,
             until_boot_ns: (until_ns != NO_EXPIRY).then_some(until_ns),
             once: once != 0,
-            reason: "granted while an earlier agent ran, whose events say why".to_owned(),
+            reason: "granted while an earlier agent ran: its events contain the reason".to_owned(),
             by: "unknown".to_owned(),
         }
     })

@@ -31,7 +31,7 @@ pub struct Module {
     pub architecture: object::Architecture,
     /// Where the functions that may show the constant lie, in the order of [`FUNCTIONS`].
     pub functions: Vec<FunctionRange>,
-    /// Function and address of what was decoded, and what that says.
+    /// Function and address of the decoded code, and the result.
     pub code: Result<(String, Decoded), ModuleError>,
 }
 

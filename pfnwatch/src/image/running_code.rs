@@ -61,7 +61,7 @@ pub enum RunningError {
 /// running release, if there is one.
 ///
 /// # Errors
-/// [`RunningError`]: typed, so that a report can say why and what to do.
+/// [`RunningError`]: typed, so that a report can give the reason and what to do.
 pub fn decode_running(paths: &Paths, installed: Option<&Module>) -> Result<(String, Decoded), RunningError> {
     if let Some(ranges) = installed.and_then(|module| loaded_ranges(&paths.sysfs, module)) {
         let decoded = decode_first(&ranges, paths);

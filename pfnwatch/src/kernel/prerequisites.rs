@@ -24,7 +24,7 @@ pub enum Availability {
     Yes,
     /// It is not there.
     No,
-    /// It cannot be told here, or not yet.
+    /// It is not known here, or not yet.
     Unknown,
 }
 
@@ -45,7 +45,7 @@ impl Availability {
 pub enum NeededFor {
     /// To see anything at all.
     Observe,
-    /// To know the info block of namespaces that were enabled before the agent came.
+    /// To read the info blocks of namespaces that were enabled before the agent started.
     ExactInventory,
     /// To refuse an oversize namespace.
     Enforce,
@@ -68,15 +68,15 @@ impl NeededFor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Prerequisite {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
     /// Whether it is there.
     pub answer: Availability,
-    /// What was seen.
+    /// What was found.
     pub seen: String,
     /// What it is for.
     pub needed_for: NeededFor,
-    /// What to do about it, where it is not there.
+    /// What to do if it is missing.
     pub remedy: Option<String>,
 }
 

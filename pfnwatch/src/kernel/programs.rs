@@ -190,7 +190,7 @@ const fn module_change(name: &'static str, tracepoint: &'static str) -> ProgramS
         hook: Hook::RawTracepoint(tracepoint),
         reads: &[Structure::Module],
         reads_all: true,
-        effect_if_missing: Some("that libnvdimm is loaded anew: a guard that holds on without an agent cannot tell"),
+        effect_if_missing: Some("that libnvdimm is reloaded: a guard that stays without an agent does not notice"),
     }
 }
 

@@ -78,7 +78,7 @@ impl Symbols {
         let mut words = line.split_ascii_whitespace();
         let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
         let address = u64::from_str_radix(address, 16).ok()?;
-        // On x86 per-CPU variables have small addresses of their own kind: only text tells.
+        // On x86 per-CPU variables have small addresses of their own kind: only text symbols are proof.
         let is_text = matches!(kind, "t" | "T" | "w" | "W");
         if is_text && wanted.contains(&name) {
             let module = words.next().map(|module| module.trim_matches(['[', ']']).to_owned());

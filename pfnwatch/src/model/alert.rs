@@ -15,7 +15,7 @@ pub type AlertLabels = BTreeMap<String, String>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Alert {
-    /// What it is about.
+    /// The subject.
     pub name: AlertName,
     /// Which one it is.
     pub labels: AlertLabels,
@@ -62,24 +62,24 @@ pub fn fingerprint<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> 
     format!("{sum:016x}")
 }
 
-/// What became of the alerts for one receiver since the agent started.
+/// Deliveries to one receiver since the agent started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DeliveryStats {
     /// The receiver, by its name in the configuration.
     pub receiver: String,
-    /// How many messages it has taken.
+    /// Messages that the receiver accepted.
     pub delivered: u64,
-    /// How many attempts failed.
+    /// Failed attempts.
     pub failed: u64,
-    /// How many messages it will never take: it said so, or it was away for too long.
+    /// Messages that were dropped: the receiver rejected them, or it was unreachable for too long.
     pub given_up: u64,
-    /// How many messages were not sent because the alert had begun and ended again before they could be.
+    /// Messages that were not sent because the alert began and ended before they could be.
     #[serde(default)]
     pub merged: u64,
-    /// How many messages wait for it, in the event store.
+    /// Messages that wait for it, in the event store.
     pub pending: u64,
-    /// Why the last attempt failed; none once one has succeeded.
+    /// Why the last attempt failed; null once an attempt has succeeded.
     pub error: Option<String>,
 }
 
@@ -101,7 +101,7 @@ pub struct DeliveryStats {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AlertName"))]
 #[strum(prefix = "Pfnwatch")]
 pub enum AlertName {
-    /// Whatever is made on this host from now on costs more than under an earlier kernel.
+    /// New namespaces on this host cost more than under an earlier kernel.
     #[serde(rename = "PfnwatchCapacityRegression")]
     CapacityRegression,
     /// A namespace costs more than it did.
@@ -116,7 +116,7 @@ pub enum AlertName {
     /// The kernel does not enable a namespace because of its info block or its place.
     #[serde(rename = "PfnwatchNamespaceRefused")]
     NamespaceRefused,
-    /// The agent is up and sees nothing.
+    /// The agent runs, and cannot observe.
     #[serde(rename = "PfnwatchBlind")]
     Blind,
     /// The mode is enforce, and oversize creations are not refused.
@@ -128,22 +128,22 @@ pub enum AlertName {
     /// The guard refused creations.
     #[serde(rename = "PfnwatchCreationDenied")]
     CreationDenied,
-    /// What happened in the kernel was not all seen.
+    /// Some events in the kernel were not seen.
     #[serde(rename = "PfnwatchRecordsLost")]
     RecordsLost,
     /// The event store cannot save events.
     #[serde(rename = "PfnwatchStoreFailing")]
     StoreFailing,
-    /// What tells of the kernel's MAX_STRUCT_PAGE_SIZE contradicts itself.
+    /// The evidence for the kernel's MAX_STRUCT_PAGE_SIZE is contradictory.
     #[serde(rename = "PfnwatchEvidenceConflict")]
     EvidenceConflict,
     /// The kernel did not return memmaps in DRAM that were removed since boot, or is suspected not to have.
     #[serde(rename = "PfnwatchMemmapNotReturned")]
     MemmapNotReturned,
-    /// The configuration's file is not what is in force, since it is wrong.
+    /// The configuration file is invalid, and an earlier configuration is in force.
     #[serde(rename = "PfnwatchPolicyInvalid")]
     PolicyInvalid,
-    /// Somebody tries whether alerts arrive.
+    /// A test of whether alerts arrive.
     #[serde(rename = "PfnwatchTest")]
     Test,
 }
@@ -151,7 +151,7 @@ pub enum AlertName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Severity {
-    /// Now: something that was asked for is not done.
+    /// Act now: something that was requested is not done.
     Critical,
     Warning,
     Info,

@@ -10,7 +10,7 @@ use crate::model::event::Time;
 use crate::model::store::BootRow;
 use crate::model::units::Bytes;
 
-/// Something costs more than it did.
+/// A capacity regression: something costs more than before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Regression {
@@ -42,12 +42,12 @@ impl Regression {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "subject", rename_all = "snake_case")]
 pub enum RegressionSubject {
-    /// Whatever is made on this host from now on: the costs are those of a namespace of 1 TiB with map=dev.
+    /// New namespaces on this host: the costs are those of a namespace of 1 TiB with map=dev.
     Host,
     /// One namespace.
     Namespace(NamespaceKey),
-    /// Whatever memmap in DRAM is removed on this host: the kernel does not return it, and an earlier one did. The costs are as for
-    /// `host`.
+    /// Memmaps in DRAM that are removed on this host: this kernel does not return the DRAM, and an earlier one did. The costs are
+    /// as for `host`.
     MemmapReturn {
         /// DRAM in bytes that is lost each time a namespace of 1 TiB with map=mem is disabled.
         not_returned_bytes: u64,
@@ -56,13 +56,13 @@ pub enum RegressionSubject {
     Device(RegressedDevice),
 }
 
-/// A namespace, as it is told apart from others over boots, kernels and reconfigurations.
+/// The identity of a namespace over boots, kernels and reconfigurations.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NamespaceKey {
-    /// `namespace0.0`, as it was named last.
+    /// Its last name: `namespace0.0`.
     pub namespace: String,
-    /// Its namespace uuid; none on legacy and e820 regions.
+    /// Its namespace uuid; null on legacy and e820 regions.
     pub namespace_uuid: Option<Uuid>,
     /// Physical address of its first byte.
     pub start_address: u64,
@@ -80,9 +80,9 @@ pub struct Cost {
     pub seen: String,
     /// The reservation in bytes.
     pub reservation_bytes: u64,
-    /// What of it is more than the ideal, in bytes.
+    /// Reservation minus ideal, in bytes.
     pub excess_bytes: u64,
-    /// MAX_STRUCT_PAGE_SIZE of the kernel, or what the info block says that it was made with; in bytes.
+    /// MAX_STRUCT_PAGE_SIZE of the kernel, or the value recorded in the info block; in bytes.
     pub max_struct_page_size_bytes: Option<u64>,
 }
 
@@ -92,7 +92,7 @@ pub struct Cost {
 pub struct Acceptance {
     /// Who, in words.
     pub by: String,
-    /// Why, as they said it.
+    /// Why: the reason that they gave.
     pub reason: String,
     /// When, in RFC 3339.
     pub time: String,
@@ -116,7 +116,7 @@ pub enum AcceptError {
     /// There is no regression of that name.
     #[error("{0} does not cost more than it did, as far as the agent knows: `pfnwatch baseline` shows what does")]
     NoRegression(String),
-    #[error("several went by the name {0}: say its namespace uuid, or its first address as 0x…")]
+    #[error("several had the name {0}: give its namespace uuid, or its first address as 0x…")]
     Ambiguous(String),
     /// The regression is that of an earlier boot, or of a libnvdimm that is not loaded.
     #[error("what the running kernel reserves for each page is not known: load libnvdimm, and accept it then")]
@@ -228,13 +228,13 @@ pub fn describe(regression: &Regression) -> String {
         );
     }
     format!(
-        "{} costs {} now ({}) and cost {} ({}): {} more",
+        "{} costs {} more: {} now ({}), {} before ({})",
         subject_text(subject),
+        Bytes(regression.lost_bytes()),
         Bytes(after.reservation_bytes),
         under_kernel(after),
         Bytes(before.reservation_bytes),
-        under_kernel(before),
-        Bytes(regression.lost_bytes())
+        under_kernel(before)
     )
 }
 
@@ -256,19 +256,14 @@ pub fn describe_ended(regression: &Regression) -> String {
         }
         RegressionSubject::Host | RegressionSubject::Namespace(_) => {}
     }
-    format!(
-        "{} does not cost {} any more ({})",
-        subject_text(subject),
-        Bytes(after.reservation_bytes),
-        under_kernel(after)
-    )
+    format!("{} no longer costs {} ({})", subject_text(subject), Bytes(after.reservation_bytes), under_kernel(after))
 }
 
 #[must_use]
 pub fn describe_accepted(regression: &Regression) -> String {
     let Regression { subject, before, after } = regression;
     if matches!(subject, RegressionSubject::MemmapReturn { .. }) {
-        return format!("that a memmap in DRAM is not returned ({}) is the baseline from now on", under_kernel(after));
+        return format!("the new baseline is that a memmap in DRAM is not returned ({})", under_kernel(after));
     }
     if let RegressionSubject::Device(it) = subject {
         return format!(
@@ -280,7 +275,7 @@ pub fn describe_accepted(regression: &Regression) -> String {
         );
     }
     format!(
-        "that {} costs {} ({}) is the baseline from now on; it cost {} ({})",
+        "the new baseline of {} is {} ({}); it was {} ({})",
         subject_text(subject),
         Bytes(after.reservation_bytes),
         under_kernel(after),

@@ -43,7 +43,7 @@ pub const MAX_REASON_BYTES: usize = 512;
 /// The longest name of a namespace, in bytes: a kernel's device name has 20 at most, a uuid 36.
 const MAX_NAME_BYTES: usize = 64;
 
-/// What the agent is asked.
+/// A request to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -52,31 +52,31 @@ pub enum Request {
     Mode {
         /// The mode from now on, until a person changes it.
         mode: ModeChoice,
-        /// Why; it stands in the event.
+        /// Why; recorded in the event.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// Let creations pass that would be denied. Answered by [`Response::Allowed`].
+    /// Allow creations that would be denied. Answered by [`Response::Allowed`].
     Allow(Allow),
-    /// Take an exemption back that `allow` made. Answered by [`Response::Revoked`].
+    /// Revoke an exemption that `allow` made. Answered by [`Response::Revoked`].
     Revoke {
         /// Its number.
         id: u64,
     },
-    /// Take what something costs now for its baseline. Answered by [`Response::BaselineAccepted`].
+    /// Accept what something costs now as its baseline. Answered by [`Response::BaselineAccepted`].
     AcceptBaseline {
         /// Whose cost.
         scope: BaselineScope,
-        /// Why; it stands in the event.
+        /// Why; recorded in the event.
         reason: String,
     },
     /// Report the status. Answered by [`Response::Status`].
     Status,
     /// List the firing alerts and their receivers. Answered by [`Response::Alerts`].
     Alerts,
-    /// Take away what keeps the guard in the kernel when the agent goes. Answered by [`Response::Released`].
+    /// Remove the pins that keep the guard in the kernel when the agent ends. Answered by [`Response::Released`].
     Release,
-    /// Hand out the raw info block that was kept of a namespace. Answered by [`Response::Block`].
+    /// Send the saved info block of a namespace. Answered by [`Response::Block`].
     Block {
         /// `namespace0.0`, or its namespace uuid.
         namespace: String,
@@ -85,7 +85,7 @@ pub enum Request {
     InfoBlocks,
 }
 
-/// An exemption that is asked for. It has an end: it is for one creation, or for a time, or both.
+/// A requested exemption. It expires: after one creation, after a time, or at whichever comes first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -95,14 +95,14 @@ pub struct Allow {
     /// Whether it is spent by one creation.
     #[serde(default)]
     pub once: bool,
-    /// How long it holds, in seconds, up to [`MAX_EXEMPTION_S`].
+    /// How long it is in force, in seconds, up to [`MAX_EXEMPTION_S`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_seconds: Option<u64>,
     /// Why.
     pub reason: String,
 }
 
-/// A request as it stands on its line.
+/// A request with the version of the protocol: one line.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -183,9 +183,9 @@ impl Request {
 impl Allow {
     fn check(&self) -> Result<(), ErrorResponse> {
         match self.for_seconds {
-            None if !self.once => Err(ErrorResponse::usage(
-                "an exemption needs an end: say --once for one creation, --for for a time, or both",
-            )),
+            None if !self.once => {
+                Err(ErrorResponse::usage("an exemption must expire: give --once (one creation), --for TIME, or both"))
+            }
             Some(seconds) if !(1..=MAX_EXEMPTION_S).contains(&seconds) => Err(ErrorResponse::usage(format!(
                 "an exemption cannot last {seconds} s: from 1 s to 7 days; a lasting one belongs into the policy"
             ))),
@@ -218,7 +218,7 @@ fn check_scope(scope: &BaselineScope) -> Result<(), ErrorResponse> {
 
 fn check_reason(reason: &str) -> Result<(), ErrorResponse> {
     if reason.trim().is_empty() {
-        return Err(ErrorResponse::usage("the reason is empty: say why, whoever reads the event will want to know"));
+        return Err(ErrorResponse::usage("the reason is empty: give one for whoever reads the event"));
     }
     if reason.len() > MAX_REASON_BYTES {
         return Err(ErrorResponse::usage(format!("the reason has more than {MAX_REASON_BYTES} bytes")));

@@ -178,7 +178,7 @@ pub struct DeviceMemory {
     pub deduplicated: Option<bool>,
     /// The memmap of memory that is added is on the device.
     pub memmap_on_memory: Option<bool>,
-    /// What programs can use.
+    /// Bytes that programs can use.
     pub usable: Option<u64>,
     /// As system RAM.
     pub online: Option<u64>,
@@ -197,7 +197,7 @@ impl DeviceMemory {
         self.of_place(MemmapPlace::Dram)
     }
 
-    /// What the memmap takes of the device itself.
+    /// Bytes that the memmap takes on the device itself.
     #[must_use]
     pub const fn on_device(&self) -> Option<u64> {
         self.of_place(MemmapPlace::Device)
@@ -218,7 +218,7 @@ pub struct AssessedDevice {
     pub memory: DeviceMemory,
 }
 
-/// Sums over the devices of a host, in bytes. What is unknown of a device is not in them.
+/// Sums over the devices of a host, in bytes. Unknown numbers are not included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DeviceTotals {
@@ -226,15 +226,15 @@ pub struct DeviceTotals {
     pub devices: u64,
     /// Their sizes.
     pub size_bytes: u64,
-    /// What programs can use.
+    /// Bytes that programs can use.
     pub usable_bytes: u64,
-    /// What is in use as system RAM.
+    /// Bytes in use as system RAM.
     pub online_bytes: u64,
-    /// What is added as system RAM, and offline.
+    /// Bytes added as system RAM that are offline.
     pub offline_bytes: u64,
-    /// What does not fill a memory block.
+    /// Bytes that do not fill a memory block.
     pub stranded_bytes: u64,
-    /// What memmaps take of the devices themselves.
+    /// Bytes that memmaps take on the devices themselves.
     pub memmap_device_bytes: u64,
     /// DRAM that holds the struct pages of devices.
     pub memmap_dram_bytes: u64,

@@ -39,7 +39,7 @@ pub const SCHEMA: u32 = 1;
 pub struct Event {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Its number in the event store, which no other event gets; none if the event store does not have it.
+    /// Its number in the event store, never used again; null if the event store does not have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
     /// Whether the event store could not save it. It may still be saved later.
@@ -108,9 +108,9 @@ pub enum Body {
     SetUp(Box<SetUp>),
     /// A driver tried a namespace or a device without a memmap of its own: raw, sector, or one that was passed on.
     Probe(Box<Probe>),
-    /// User space told a device to claim a namespace, or to let go of one.
+    /// User space made a device claim or release a namespace.
     Claim(NamespaceChange),
-    /// A driver let go of a device: it is disabled.
+    /// A driver was unbound from a device: the device is disabled.
     Unbind(NamespaceChange),
     /// The label of a namespace was written: made, resized or renamed. Labels that change neither its size nor its name are not
     /// reported: ndctl writes several for each creation.
@@ -127,9 +127,9 @@ pub enum Body {
     Unjudged(Box<GuardDecision>),
     /// A namespace with map=dev that existed when observation began.
     ExistingNamespace(Box<ExistingNamespace>),
-    /// Something costs more than it did.
+    /// A capacity regression: something costs more than before.
     CapacityRegression(Box<CapacityRegression>),
-    /// It does not any more.
+    /// A capacity regression has ended.
     CapacityRegressionEnded(Box<CapacityRegression>),
     /// A memmap in DRAM was removed, and the kernel does not return it, or is suspected not to.
     MemmapNotReturned(Box<MemmapNotReturned>),
@@ -141,31 +141,31 @@ pub enum Body {
     DeviceDisappeared(Box<DeviceDisappeared>),
     /// A namespace was destroyed, and memory of it stays online as system RAM.
     MemoryLeftOnline(Box<MemoryLeftOnline>),
-    /// Somebody has accepted that it does: that is the baseline from now on.
+    /// Somebody accepted the present cost as the new baseline.
     BaselineAccepted(Box<BaselineAccepted>),
     /// The guard's mode changed.
     ModeChanged(ModeChanged),
     /// A policy is in force.
     PolicyLoaded(PolicyLoaded),
-    /// A policy was not taken.
+    /// A policy was rejected.
     PolicyRefused(PolicyRefused),
     /// An exemption was granted.
     ExemptionGranted(ExemptionChange),
     /// An exemption for one creation was spent.
     ExemptionSpent(ExemptionChange),
-    /// An exemption ended: its time is over, or it was withdrawn.
+    /// An exemption ended: it expired, or it was revoked.
     ExemptionEnded(ExemptionChange),
-    /// Whether the guard guards has changed.
+    /// The state of the guard has changed.
     GuardState(GuardState),
-    /// The guard that an agent before this one left was taken over.
+    /// A guard that an earlier agent left in the kernel was taken over.
     GuardTakenOver(GuardTransfer),
-    /// A guard that held on without an agent was released.
+    /// A guard that stayed without an agent was removed.
     GuardReleased(GuardTransfer),
     /// The agent observes, or is idle because there is nothing to observe.
     Ready(Ready),
-    /// What the running kernel reserves for each page, as far as that is known.
+    /// What the running kernel reserves for each page, if known.
     MaxStructPage(MaxStructPageReport),
-    /// The agent does not observe any more.
+    /// The agent no longer observes.
     Blind(Blind),
     /// Records of the kernel's side were lost or could not be completed.
     Lost(LostRecords),
@@ -175,7 +175,7 @@ pub enum Body {
     Stopped(RecordTotals),
 }
 
-/// Who did it. Absent where the kernel did it by itself, in a thread of its own.
+/// Who did it. Absent if the kernel did it by itself, in a thread of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Actor {
@@ -197,7 +197,7 @@ pub struct Actor {
 pub struct NamespaceId {
     /// `namespace0.0`
     pub namespace: String,
-    /// The namespace uuid, the label's; none on legacy and e820 regions.
+    /// The namespace uuid, from the label; null on legacy and e820 regions.
     pub namespace_uuid: Option<Uuid>,
     /// Physical address of its first byte.
     pub start_address: u64,
@@ -215,7 +215,7 @@ pub struct Attempt {
     pub region: Option<String>,
     /// The driver that tried: `nd_pmem`, `dax_pmem`.
     pub driver: Option<String>,
-    /// What the driver core or the driver returned: 0, or a negative error number; none where that was not seen.
+    /// What the driver core or the driver returned: 0, or a negative error number; null if that was not seen.
     pub bind_code: Option<i32>,
     /// How long the attempt took, in microseconds.
     pub duration_us: u64,
@@ -237,9 +237,9 @@ pub struct Probe {
     pub namespace: Option<NamespaceId>,
     /// Whether it was enabled so, or passed on to a pfn, dax or btt device.
     pub result: ProbeResult,
-    /// Whether the probe found an info block on the namespace, accepted or not; none where it did not look.
+    /// Whether the probe found an info block on the namespace, accepted or not; null if it did not look.
     pub found_block: Option<bool>,
-    /// What that means, in words.
+    /// The meaning of these values, in words.
     pub meaning: String,
 }
 
@@ -268,7 +268,7 @@ pub struct NamespaceChange {
     pub device: String,
     /// Its region.
     pub region: Option<String>,
-    /// The namespace it is about; none where a claim is given up.
+    /// The namespace; null if a claim is released.
     pub namespace: Option<String>,
     /// Its namespace uuid.
     pub namespace_uuid: Option<Uuid>,

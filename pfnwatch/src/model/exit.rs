@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How a command ended, as its exit code says it.
+/// How a command ended: its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[repr(u8)]

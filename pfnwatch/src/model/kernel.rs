@@ -40,7 +40,7 @@ impl KernelFacts {
     }
 }
 
-/// What the kernel counts of memmaps that were made since boot, in DRAM and on the media.
+/// The kernel's own count of memmaps made since boot, in DRAM and on the media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemmapCounter {

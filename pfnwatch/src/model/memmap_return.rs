@@ -25,7 +25,7 @@ pub struct MemmapRemoval {
     pub by: Option<Actor>,
 }
 
-/// What shows that a kernel returns a memmap in DRAM or not, the weakest first.
+/// The kinds of evidence that a kernel returns a memmap in DRAM or not, the weakest first.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::IntoStaticStr, strum::EnumString,
 )]
@@ -83,13 +83,13 @@ impl MemmapVerdict {
     }
 }
 
-/// What is known of the running kernel's return of memmaps, and what it lost.
+/// Whether the running kernel returns memmaps in DRAM, and how much was lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemmapReturnStatus {
     /// Whether the running kernel returns a memmap in DRAM when its device is disabled.
     pub verdict: MemmapVerdict,
-    /// What shows it; `None` if it is unknown.
+    /// The evidence; null if it is unknown.
     pub evidence: Option<MemmapEvidence>,
     /// Why the kernel's code does not show it.
     pub problem: Option<String>,

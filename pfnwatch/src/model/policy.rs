@@ -39,7 +39,7 @@ impl Default for Policy {
 #[strum(serialize_all = "snake_case")]
 #[repr(u32)]
 pub enum Mode {
-    /// Let it pass, and report it
+    /// Allow it, and report it
     Audit = policy::Mode::Audit as u32,
     /// Refuse it, and report it
     Enforce = policy::Mode::Enforce as u32,
@@ -82,16 +82,16 @@ pub enum ModeSource {
     Person = policy::ModeSource::Person as u32,
 }
 
-/// What becomes of the guard when the agent goes.
+/// What happens to the guard when the agent ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum OnAgentExit {
-    /// It goes too, and creations work.
+    /// It is removed too, and creations are allowed.
     #[default]
     Release,
-    /// It stays and judges on, until the next agent or until it is released by hand.
+    /// It stays and judges, until the next agent starts or somebody releases it.
     Hold,
 }
 

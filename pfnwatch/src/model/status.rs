@@ -17,7 +17,7 @@ use crate::model::verdict::NamespaceTotals;
 pub struct Status {
     /// The agent.
     pub agent: AgentStatus,
-    /// What the guard does about an oversize creation, since when, and who said so.
+    /// What the guard does about an oversize creation, since when, and who set it.
     pub mode: ModeStatus,
     /// The guard.
     pub guard: GuardStatus,
@@ -39,7 +39,7 @@ pub struct Status {
     /// Whether the running kernel returns a memmap in DRAM when its device is disabled, and what it lost.
     #[serde(default)]
     pub memmap_return: MemmapReturnStatus,
-    /// What is judged by.
+    /// The kernel facts that the verdicts use.
     pub policy: PolicyStatus,
     /// The exemptions in force.
     pub exemptions: Vec<ExemptionStatus>,
@@ -49,7 +49,7 @@ pub struct Status {
     /// Every program, attached or not; empty while nothing is observed.
     #[serde(default)]
     pub programs: Vec<ProgramState>,
-    /// What came from the kernel's side, and what was missed, since the agent started.
+    /// Records that the kernel's side sent, and what was missed, since the agent started.
     #[serde(default)]
     pub records: RecordTotals,
     /// The last event, as its line for people.
@@ -64,15 +64,15 @@ pub struct Status {
     /// the kernel does not report the number (before Linux 6.7).
     #[serde(default)]
     pub probe_misses: BTreeMap<String, u64>,
-    /// Why the event store takes no events; `None` if it does, or is turned off.
+    /// Why the event store cannot be written; null if it can, or is turned off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_error: Option<String>,
-    /// What the agent has dropped since it started because there was too much of it, by what it was: `labels`, `boots`, …
+    /// Entries that the agent dropped since it started because a table was full, by table: `labels`, `boots`, …
     #[serde(default)]
     pub evictions: BTreeMap<String, u64>,
-    /// What becomes of the guard when the agent goes.
+    /// What happens to the guard when the agent ends.
     pub on_agent_exit: OnAgentExit,
-    /// What keeps the guard in the kernel without the agent, as paths.
+    /// The paths of the pins that keep the guard in the kernel without the agent.
     pub pins: Vec<String>,
     /// The parts of the agent that do not work at present and are retried.
     pub degraded: Vec<DegradedStatus>,
@@ -118,7 +118,7 @@ pub enum DegradedPart {
     Pins,
 }
 
-/// What the agent is about.
+/// The agent itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -145,12 +145,12 @@ pub struct AgentStatus {
     pub started: Timestamp,
     /// The running kernel's release.
     pub kernel: String,
-    /// What it is about.
+    /// The subject.
     #[serde(default)]
     pub phase: AgentPhase,
     /// Whether it observes.
     pub observing: bool,
-    /// Why not, where it does not.
+    /// The reason if it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// In how many seconds it tries again to attach its programs; `None` if it does not have to.
@@ -162,7 +162,7 @@ pub struct AgentStatus {
     /// How long ago it started, in seconds.
     #[serde(default)]
     pub uptime_seconds: u64,
-    /// Its resident memory, where procfs tells it.
+    /// The agent's resident memory, if procfs reports it.
     #[serde(default)]
     pub memory: Option<MemoryStatus>,
 }
@@ -186,9 +186,9 @@ pub struct MemoryStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WebStatus {
-    /// `127.0.0.1:9464`; none where it does not listen.
+    /// `127.0.0.1:9464`; null if it does not listen.
     pub address: Option<String>,
-    /// Why it does not, where it should.
+    /// Why it does not listen although it should.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
@@ -228,7 +228,7 @@ pub struct GuardStatus {
     pub attached: bool,
     /// Whether it is pinned, so that it stays without the agent.
     pub pinned: bool,
-    /// Whether it knows the blocks that there are, and what this kernel reserves for each page.
+    /// Whether it knows the existing info blocks, and what this kernel reserves for each page.
     pub armed: bool,
     /// Whether it judges creations now: it is attached and armed, and its program was seen to run.
     pub judges: bool,
@@ -247,28 +247,28 @@ pub struct SelfTestStatus {
     pub how: String,
 }
 
-/// What is judged by.
+/// The kernel facts that the verdicts use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyStatus {
-    /// The first 16 digits of the SHA-256 of the configuration's file as it was read, as `sha256sum` prints it; of
-    /// nothing, where there is no file.
+    /// The first 16 digits of the SHA-256 of the configuration file as it was read, as `sha256sum` prints it; of
+    /// empty input if there is no file.
     #[serde(default)]
     pub hash: String,
-    /// How many policies this agent has handed to the guard so far, this one included.
+    /// Number of policies that this agent has loaded into the guard, this one included.
     pub number: u64,
-    /// Where it comes from; none where no file was there, so that it is the default.
+    /// The file it was read from; null if there was none and the defaults are in force.
     pub file: Option<String>,
     /// When it came into force.
     pub since: Timestamp,
-    /// Why the file as it is now is not in force, where a reload failed.
+    /// Why the present file is not in force, if a reload failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reload_error: Option<String>,
     /// Limit: the excess is more than this many times the align.
     pub aligns: u64,
     /// Limit: the excess is more than this many millionths of the namespace.
     pub parts_per_million: u64,
-    /// What the ideal is computed with.
+    /// The struct page size of the ideal, in bytes.
     pub reference_struct_page_bytes: u64,
 }
 
@@ -278,16 +278,16 @@ pub struct PolicyStatus {
 pub struct ExemptionStatus {
     /// Its number.
     pub id: u64,
-    /// Whether it can be revoked, or stands in the policy.
+    /// Whether `allow` made it, which can be revoked, or the policy contains it.
     pub origin: ExemptionOrigin,
     /// What it is for.
     pub subject: ExemptionSubject,
-    /// The region's name today, where the exemption is for one that is there.
+    /// The region's present name, if the exemption is for a region that exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// Whether one creation ends it.
     pub once: bool,
-    /// When it ends; none where only a creation or a new policy does that.
+    /// When it expires; null if only a creation or a new policy ends it.
     pub until: Option<Timestamp>,
     /// How long that is from now, in seconds.
     pub remaining_seconds: Option<u64>,
@@ -314,7 +314,7 @@ pub struct SkippedExemptionStatus {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ExemptionOrigin {
-    /// It stands in the policy.
+    /// The policy contains it.
     Policy,
     /// `pfnwatch allow` made it.
     Allow,

@@ -2,7 +2,7 @@
 
 use crate::model::thresholds::Thresholds;
 
-/// Whether a namespace costs what it should.
+/// Whether the reservation of a namespace is what it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, strum::IntoStaticStr)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -12,9 +12,9 @@ pub enum Verdict {
     Ok,
     /// The excess passes both thresholds.
     Oversize,
-    /// The kernel would not set it up.
+    /// The kernel refused to set it up.
     Refused,
-    /// What is known does not suffice for a verdict.
+    /// There is not enough information for a verdict.
     Unknown,
 }
 
@@ -37,7 +37,7 @@ pub enum Evidence {
     InfoBlock,
     /// The addresses in sysfs, which only root can read: exact.
     Sysfs,
-    /// The sizes in sysfs: reservation and end_trunc are known in sum, and told apart by the formula.
+    /// The sizes in sysfs: only the sum of reservation and end_trunc is known, and the formula divides it.
     Inferred,
 }
 
@@ -80,7 +80,7 @@ pub struct Assessment {
     pub hints: Vec<Hint>,
 }
 
-/// Why a namespace costs what it costs. The first six are the waste classes A to F.
+/// The cause of a namespace's cost. The first six are the waste classes A to F.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, strum::IntoStaticStr)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -96,7 +96,7 @@ pub enum Cause {
     Rounding,
     /// E: a block made with smaller pages than the running kernel's.
     SmallerPages,
-    /// F: the running kernel's struct page is smaller than what the block reserves for.
+    /// F: the running kernel's struct page is smaller than the one that the block reserves for.
     SmallerStructPage,
     /// A kernel before 5.5 or so made the block, by another formula.
     OlderKernel,
@@ -156,8 +156,7 @@ impl Hint {
     }
 }
 
-/// Sums over the namespaces of a host, in bytes. What is not known of a namespace is not in them; `unknown` counts
-/// those.
+/// Sums over the namespaces of a host, in bytes. Unknown numbers are not included; `unknown` counts those namespaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NamespaceTotals {
@@ -171,19 +170,19 @@ pub struct NamespaceTotals {
     pub unknown: u64,
     /// Their sizes.
     pub size_bytes: u64,
-    /// What users can store in.
+    /// Their usable bytes.
     pub usable_bytes: u64,
-    /// What is reserved.
+    /// Their reservations.
     pub reservation_bytes: u64,
-    /// What should be.
+    /// Their ideals.
     pub ideal_bytes: u64,
-    /// What is reserved too much.
+    /// Their excess.
     pub excess_bytes: u64,
-    /// What the running kernel has no use for.
+    /// Reserved bytes that the running kernel does not use.
     pub unused_bytes: u64,
-    /// DRAM that holds the struct pages of the enabled namespaces, of those of which it is known.
+    /// DRAM that holds the struct pages of the enabled namespaces for which it is known.
     pub memmap_dram_bytes: u64,
-    /// Namespaces of which that is unknown.
+    /// Enabled namespaces for which that is unknown.
     pub memmap_dram_unknown: u64,
     /// The sizes of the namespaces that have a reservation.
     #[serde(skip)]

@@ -25,8 +25,8 @@ const MAX_REPLY_BYTES: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error(
-        "no pfnwatch agent listens at {0}: start one (`systemctl start pfnwatch`, or `pfnwatch run`), or say where it \
-         listens with --control-socket"
+        "no pfnwatch agent listens at {0}: start one (`systemctl start pfnwatch`, or `pfnwatch run`), or name the socket \
+         with --control-socket"
     )]
     NoAgent(String),
     /// Only root and a group reach it.
@@ -112,7 +112,7 @@ fn connect(path: &Path) -> Result<UnixStream, ClientError> {
 
 /// The peer must be root or the same user: root's requests may hold secrets.
 fn trusted(stream: UnixStream) -> anyhow::Result<UnixStream> {
-    let uid = getsockopt(&stream, PeerCredentials).context("who listens cannot be told")?.uid();
+    let uid = getsockopt(&stream, PeerCredentials).context("the listener cannot be identified")?.uid();
     if uid != 0 && uid != geteuid().as_raw() {
         bail!("the socket belongs to a process of uid {uid}: that is no agent of root's");
     }
@@ -122,7 +122,7 @@ fn trusted(stream: UnixStream) -> anyhow::Result<UnixStream> {
 
 /// Sends the line, and reads until the agent closes the connection.
 fn exchange(mut stream: UnixStream, line: &[u8]) -> anyhow::Result<Vec<u8>> {
-    // An agent that refuses without listening closes early: what it said can be read all the same.
+    // An agent that refuses without reading closes early: its answer can still be read.
     let wrote = stream.write_all(line);
     let mut said = Vec::new();
     match stream.take(MAX_REPLY_BYTES).read_to_end(&mut said) {

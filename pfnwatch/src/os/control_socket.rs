@@ -1,5 +1,5 @@
-//! The control socket: how the commands ask the agent that runs, and tell it what to do. Root's alone, but for what
-//! the readers' group may ask ([`crate::os::reader_group`]).
+//! The control socket: how the commands send requests to the running agent. Only root may use it, except for the
+//! requests that the readers' group may send ([`crate::os::reader_group`]).
 //!
 //! `model::control` has the messages, `agent/control_server` the agent's side, `control_client` that of the commands.
 
@@ -13,7 +13,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 /// Where the agent listens by default.
 pub const DEFAULT_PATH: &str = "/run/pfnwatch/control.sock";
 
-/// What a try to connect tells of the other side.
+/// What a try to connect shows of the other side.
 #[derive(Debug)]
 pub enum ConnectOutcome {
     /// A listener accepted the connection, which does not block.
@@ -38,7 +38,7 @@ pub fn try_connect(path: &Path) -> io::Result<ConnectOutcome> {
 
 /// The socket's address; an error if the path is too long for one (107 bytes).
 pub fn address(path: &Path) -> io::Result<UnixAddr> {
-    // The standard library's message says what is wrong with a path, and nix's does not.
+    // The standard library's message explains what is wrong with a path, and nix's does not.
     SocketAddr::from_pathname(path)?;
     Ok(UnixAddr::new(path)?)
 }

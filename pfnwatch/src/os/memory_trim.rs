@@ -1,4 +1,4 @@
-//! The agent's own memory: what it takes, and giving back what was needed only for a while.
+//! The agent's own memory: its size, and the release of memory that was needed only for a while.
 
 use crate::model::status::MemoryStatus;
 

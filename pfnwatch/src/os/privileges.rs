@@ -42,7 +42,7 @@ pub fn drop_privileges() -> anyhow::Result<()> {
     caps::clear(None, CapSet::Ambient).context("the ambient capabilities cannot be given up")?;
     caps::clear(None, CapSet::Inheritable).context("the inheritable capabilities cannot be given up")?;
     let at_rest = IDLE_CAPABILITIES.into_iter().filter(|it| kept.contains(it)).collect();
-    caps::set(None, CapSet::Effective, &at_rest).context("capabilities cannot be laid down")?;
+    caps::set(None, CapSet::Effective, &at_rest).context("capabilities cannot be dropped")?;
     caps::set(None, CapSet::Permitted, &kept).context("capabilities cannot be given up")
 }
 
@@ -71,7 +71,7 @@ impl RaisedCapabilities {
             caps::set(None, CapSet::Effective, &permitted)?;
             Ok(before)
         });
-        // Whatever needed more then fails by itself, and says so.
+        // What needs more then fails with its own error.
         Self(before.inspect_err(|error: &caps::errors::CapsError| tracing::warn!("capabilities: {error}")).ok())
     }
 }
@@ -80,7 +80,7 @@ impl Drop for RaisedCapabilities {
     fn drop(&mut self) {
         let Some(before) = &self.0 else { return };
         if let Err(error) = caps::set(None, CapSet::Effective, before) {
-            tracing::error!("capabilities cannot be laid down: {error}");
+            tracing::error!("capabilities cannot be dropped: {error}");
         }
     }
 }
@@ -115,7 +115,7 @@ mod tests {
             with_capabilities(|| {
                 assert_eq!(effective(), kept);
                 with_capabilities(|| assert_eq!(effective(), kept));
-                assert_eq!(effective(), kept, "an inner one does not lay down what an outer one has taken up");
+                assert_eq!(effective(), kept, "an inner scope does not drop what an outer scope has raised");
             });
             assert_eq!(effective(), resting);
         });

@@ -37,6 +37,6 @@ pub fn notify_watchdog(status: &str) {
 /// A manager that does not listen is no reason to stop observing.
 fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!("the service manager cannot be told: {error}");
+        tracing::debug!("the service manager cannot be notified: {error}");
     }
 }

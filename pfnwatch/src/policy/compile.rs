@@ -123,7 +123,7 @@ struct PendingExemption {
 }
 
 impl Compiled {
-    /// Adds an exemption, or says why not.
+    /// Adds an exemption, or a warning with the reason why not.
     fn exempt(&mut self, draft: &PendingExemption, regions: &[RegionFacts]) {
         let PendingExemption { id, subject, description: ref words, .. } = *draft;
         self.descriptions.insert(id, words.clone());

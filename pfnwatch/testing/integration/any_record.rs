@@ -17,9 +17,11 @@ fn of_kind(kind: RecordKind, mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Whether the event can be written as JSON and as a line.
+/// Whether the event can be written as JSON and as a line of at most 160 characters.
 fn can_be_written(event: &Event) -> bool {
-    serde_json::to_string(event).is_ok_and(|json| !json.contains('\n')) && !line::of(event).is_empty()
+    let line = line::of(event);
+    let head = line.lines().next().map_or(0, |head| head.chars().count());
+    serde_json::to_string(event).is_ok_and(|json| !json.contains('\n')) && (1..=160).contains(&head)
 }
 
 proptest! {

@@ -54,10 +54,11 @@ fn a_denial_explains_itself() {
     let [line] = &lines(&[denial().as_bytes()], None)[..] else { panic!("one line") };
     assert_eq!(
         line,
-        r#"DENIED   namespace0.0 of 1 GiB as pfn0.1 (fsdax, map=dev, align 2 MiB): 34 MiB would be reserved, ideal 18 MiB, excess 16 MiB; refused before anything was written: this kernel reserves 128 bytes for each page, where 64 suffice (the regression of Linux 6.1 to 6.1.11): 16 MiB too much; by ndctl (pid 42, uid 0)
-    the caller was told something else: bind answers "Cannot allocate memory" (ENOMEM), ndctl says "No such device or address", dmesg "driver_sysfs_add(…) failed"
+        r#"DENIED   namespace0.0 (1 GiB, fsdax, map=dev): reservation 34 MiB, ideal 18 MiB, excess 16 MiB; by ndctl (pid 42, uid 0)
+    pfn0.1, align 2 MiB; refused before anything was written: this kernel reserves 128 bytes for each page instead of 64 (the regression of Linux 6.1 to 6.1.11)
+    the caller got another error: bind answers "Cannot allocate memory" (ENOMEM), ndctl prints "No such device or address", dmesg "driver_sysfs_add(…) failed"
     instead: --map=mem: 2 MiB reserved, and 16 MiB of DRAM for the memmap
-    instead: a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` tells of a package): 18 MiB reserved
+    instead: a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` checks a package): 18 MiB reserved
     instead: under this kernel, with an info block that ndctl writes (18 MiB reserved; a debug facility of ndctl): make it with --mode=raw, then `ndctl disable-namespace NAME`, `ndctl write-infoblock --mode=fsdax --map=dev --align=2097152 NAME`, `ndctl enable-namespace NAME`
     instead: an exemption for one creation: `pfnwatch allow --region region0 --once --for 10m --reason TEXT`, then try again"#
     );
@@ -68,8 +69,8 @@ fn what_is_let_pass_says_so() {
     let of = |decision: Decision| Judgement { decision: decision as u32, ..denial() };
     let used = ExemptionUsed { id: 4, subject: Some("region0".to_owned()), reason: Some("a rebuild".to_owned()) };
     let [audit] = &lines(&[of(Decision::WouldDeny).as_bytes()], None)[..] else { panic!("one line") };
-    assert!(audit.starts_with("WOULD DENY namespace0.0 of 1 GiB"), "{audit}");
-    assert!(audit.contains("enforce would have refused it") && !audit.contains("the caller was told"), "{audit}");
+    assert!(audit.starts_with("WOULD DENY namespace0.0 (1 GiB, "), "{audit}");
+    assert!(audit.contains("enforce would have refused it") && !audit.contains("the caller got"), "{audit}");
     let [exempt] = &lines(&[of(Decision::Exempt).as_bytes()], Some(&used))[..] else { panic!("one line") };
     assert!(exempt.ends_with("\n    by exemption 4 for region0: a rebuild"), "{exempt}");
     let unjudged =
@@ -77,9 +78,9 @@ fn what_is_let_pass_says_so() {
     let [unjudged] = &lines(&[unjudged.as_bytes()], None)[..] else { panic!("one line") };
     assert_eq!(
         unjudged,
-        "UNJUDGED namespace0.0 of 1 GiB as pfn0.1 (fsdax, map=dev, align 2 MiB); allowed without a judgement: \
-         libnvdimm was loaded anew since pfnwatch looked; what it costs shows once it is made; by ndctl (pid 42, uid 0)\
-         \n    instead: `pfnwatch status` says when the guard judges again"
+        "UNJUDGED namespace0.0 (1 GiB, fsdax, map=dev); by ndctl (pid 42, uid 0)\n    pfn0.1, align 2 MiB; allowed \
+         without a judgement: libnvdimm was reloaded after pfnwatch's first scan; its set-up event will have the verdict\
+         \n    instead: `pfnwatch status` shows when the guard judges again"
     );
 }
 
@@ -114,11 +115,16 @@ fn a_mismatch_is_on_the_line_of_the_set_up() {
     let all = [oversize.as_bytes(), foretold.as_bytes(), oversize.as_bytes(), foretold.as_bytes()];
     let lines = lines(&[&all[..], &[creation().as_bytes(), creation().as_bytes()]].concat(), None);
     let said = |line: &str, what: &str| assert!(line.contains(what), "{line}");
-    said(&lines[0], "16 MiB too much; MISMATCH: the guard had allowed it as good; by ndctl");
-    said(&lines[2], "; enforce would have refused it; by ndctl");
+    said(&lines[0], "; OVERSIZE; by ndctl");
+    said(&lines[0], "16 MiB too much\n    MISMATCH: the guard found it not oversize");
+    said(&lines[2], "\n    enforce would have refused it");
     assert!(!lines[2].contains("MISMATCH"), "{}", lines[2]);
-    said(&lines[4], "MISMATCH: enforce would have refused it, and had predicted 34 MiB to be reserved");
-    assert!(lines[5].ends_with("namespace enabled; by ndctl (pid 42, uid 0)"), "{}", lines[5]);
+    said(&lines[4], "MISMATCH: enforce would have refused it, and predicted a reservation of 34 MiB");
+    assert_eq!(
+        lines[5],
+        "create   namespace0.0 (1 GiB, fsdax, map=dev): reservation 18 MiB, usable 1006 MiB; by ndctl (pid 42, uid 0)\
+         \n    pfn0.1, align 2 MiB; info block made, namespace enabled"
+    );
 }
 
 #[test]
@@ -157,11 +163,11 @@ fn the_guards_own_events() {
     };
     let error = "line 2, column 1\n  |\n2 | x = 1\n\nunknown key".to_owned();
     for (body, expected) in [
-        (Body::ModeChanged(mode), "mode     enforce, audit before: roll-out; by pfnwatch (pid 7, uid 0)"),
+        (Body::ModeChanged(mode), "mode     audit -> enforce (reason: roll-out); by pfnwatch (pid 7, uid 0)"),
         (Body::PolicyLoaded(loaded), "policy   number 2 is in force, from /etc/p.toml\n    One.\n    Two."),
         (
             Body::PolicyRefused(PolicyRefused { file: "/etc/p.toml".to_owned(), error }),
-            "POLICY   /etc/p.toml is refused, the policy before stays in force\n    line 2, column 1\n      |\n    2 | x = \
+            "POLICY   /etc/p.toml is rejected, the earlier policy stays in force\n    line 2, column 1\n      |\n    2 | x = \
              1\n    unknown key",
         ),
         (
@@ -177,8 +183,8 @@ fn the_guards_own_events() {
         ),
         (
             Body::GuardState(state(true, true, false, None, &["/p/a", "/p/b"])),
-            "guard    is attached, but was NOT seen to run: nothing shows that a creation would be refused (enforce); \
-             pinned, so that it outlives the agent: /p/a, /p/b",
+            "guard    is attached, but was NOT seen to run: nothing shows that a creation would be refused (enforce)\
+             \n    pinned, so that it stays without the agent: /p/a, /p/b",
         ),
         (
             Body::GuardReleased(handover),
@@ -193,7 +199,7 @@ fn the_guards_own_events() {
 fn a_process_cannot_forge_a_line() {
     let by = Actor { comm: "x\n1970 DENIED".to_owned(), ..admin().expect("somebody") };
     let mode = ModeChanged { from: Mode::Enforce, to: Mode::Audit, by: Some(by), reason: None };
-    assert_eq!(text(Body::ModeChanged(mode)), "mode     audit, enforce before; by x?1970 DENIED (pid 7, uid 0)");
+    assert_eq!(text(Body::ModeChanged(mode)), "mode     enforce -> audit; by x?1970 DENIED (pid 7, uid 0)");
 }
 
 #[test]
@@ -202,8 +208,8 @@ fn the_line_says_what_it_costs() {
     let event = Event::at(Time(UNIX_EPOCH), Body::ExistingNamespace(Box::new(existing)));
     assert_eq!(
         line::of(&event),
-        "1970-01-01T00:00:00Z existing namespace0.0 of 16 GiB (fsdax, map=dev, align 2 MiB): 514 MiB reserved; OVERSIZE: \
-         made by a kernel that reserves 128 bytes for each page: 256 MiB too much"
+        "1970-01-01T00:00:00Z existing namespace0.0 (16 GiB, fsdax, map=dev): reservation 514 MiB; OVERSIZE\
+         \n    align 2 MiB; made by a kernel that reserves 128 bytes for each page: 256 MiB too much"
     );
 }
 
@@ -231,16 +237,19 @@ fn a_memmap_that_is_not_returned() {
     let said = |lost: &MemmapNotReturned| text(Body::MemmapNotReturned(Box::new(lost.clone())));
     assert_eq!(
         said(&lost),
-        "NOT RETURNED 15.9 MiB of DRAM (16744448 of 16777216 bytes) of the memmap of namespace0.0 (1 GiB): Linux 6.18.15 (code); \
-         a reboot returns it; by pfnwatch (pid 7, uid 0)"
+        "NOT RETURNED 15.9 MiB of DRAM, memmap of namespace0.0 (1 GiB); Linux 6.18.15 (code); by pfnwatch (pid 7, uid 0)\
+         \n    16744448 of 16777216 bytes; a reboot returns them"
     );
     let lost =
         MemmapNotReturned { namespace: None, at_most: true, evidence: MemmapEvidence::Release, by: None, ..lost };
     let suspected = said(&lost);
-    assert!(suspected.starts_with("SUSPECTED LOSS at most 15.9 MiB of DRAM (16744448"), "{suspected}");
-    assert!(suspected.contains("the memmap of 0x100000000 (1 GiB)"), "{suspected}");
+    assert!(
+        suspected.starts_with("SUSPECTED LOSS at most 15.9 MiB of DRAM, ") && suspected.contains("16744448"),
+        "{suspected}"
+    );
+    assert!(suspected.contains("memmap of 0x100000000 (1 GiB)"), "{suspected}");
     let of_device = said(&MemmapNotReturned { device: Some("dax0.0".to_owned()), ..lost });
-    assert!(of_device.contains("the memmap of dax0.0 (1 GiB)"), "{of_device}");
+    assert!(of_device.contains("memmap of dax0.0 (1 GiB)"), "{of_device}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(super) fn page() -> String {
         let told = all.iter().find(|it| it["const"] == name.as_str()).unwrap();
         let _ = writeln!(text, "| {} | {} | {} |", link(name.as_str()), name.severity().as_str(), description(told));
     }
-    text += "\n## Of the rules for Prometheus\n| alert | severity | for | when | says |\n|---|---|---|---|---|\n";
+    text += "\n## Of the rules for Prometheus\n| alert | severity | for | when | summary |\n|---|---|---|---|---|\n";
     for rule in rules(ALERTING) {
         let name = field(&rule, "alert");
         let (severity, summary) = (field(&rule["labels"], "severity"), field(&rule["annotations"], "summary"));

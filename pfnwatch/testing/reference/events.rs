@@ -21,11 +21,11 @@ const HEAD: &str = "\
 # Events
 
 What `pfnwatch run --format json` prints, a line of JSON for each event, and what `pfnwatch events --format json` prints out of the
-event store; [log pipelines](../logs.md) says how they get somewhere. `pfnwatch schema event` prints the JSON schema of a line of any kind,
+event store; [log pipelines](../logs.md) shows how to collect them. `pfnwatch schema event` prints the JSON schema of a line of any kind,
 `pfnwatch schema event.denied` that of one kind.
 
 A later version may add keys, kinds and values to `\"schema\": 1`; none goes away or changes its meaning. Numbers are exact: sizes are in
-bytes, and may need all of 64 bits. A key that is always there may be `null` where its type says so: then it is not known. A key that
+bytes, and may need all of 64 bits. A key that is always there may be `null` if its type includes null: then it is not known. A key that
 is not always there is absent instead. Times are RFC 3339 in UTC, with microseconds.
 
 The examples are what agents printed in the guests of the end-to-end tests.

@@ -141,7 +141,7 @@ fn value(schema: &Value) -> Option<String> {
     (!values.is_empty()).then(|| values.concat())
 }
 
-/// The first sentence stands in the schema's own words.
+/// The first sentence, as in the schema.
 pub(super) fn description(schema: &Value) -> String {
     cell(schema.get("description").and_then(Value::as_str).unwrap_or_default())
 }

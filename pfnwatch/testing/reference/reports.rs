@@ -15,7 +15,7 @@ have a page of their own.
 
 **What stays.** Every document has `\"schema\": 1`. With the same number a later version may have more keys, more kinds of events and more
 values of an enumeration; none goes away, and none changes its type or meaning: that would make it `\"schema\": 2`. So leave out what you
-do not know. The schemas say nothing against further keys, and list the values of the version that printed them.
+do not know. The schemas allow further keys, and list the values of the version that printed them.
 
 ";
 

@@ -71,7 +71,7 @@ fn tls_with_an_own_ca_and_a_password() {
     ] {
         let said = stderr(&output);
         assert!(output.status.code() == Some(1) && said.contains(expected), "{what}: {said}");
-        assert!(!said.contains("correct horse") && !said.contains("battery staple"), "{what} tells a secret: {said}");
+        assert!(!said.contains("correct horse") && !said.contains("battery staple"), "{what} prints a secret: {said}");
     }
     a_token_is_what_a_proxy_wants(&url, &right, &ca);
 }

@@ -28,7 +28,7 @@ pub(crate) fn agrees(prometheus: SocketAddr, alertmanager: SocketAddr) {
     while let Some((before, block)) = rest.split_once(FENCE) {
         let (block, after) = block.split_once("\n```\n").unwrap();
         now += &format!("{before}{FENCE}");
-        // A line that begins so is a command; all others are what it says.
+        // A line that begins so is a command; all others are its output.
         for command in block.lines().filter_map(|line| line.strip_prefix("$ ")) {
             now += &format!("$ {command}\n{}", run(command, folder.path(), prometheus, alertmanager));
             commands += 1;
@@ -45,7 +45,7 @@ pub(crate) fn agrees(prometheus: SocketAddr, alertmanager: SocketAddr) {
     let differs = shown.lines().zip(now.lines()).find(|(shown, now)| steady(shown) != steady(now));
     assert!(
         differs.is_none(),
-        "docs/fleet.md shows\n{}\nand it is now\n{}\nPFNWATCH_BLESS=1 writes it anew",
+        "docs/fleet.md shows\n{}\nand it is now\n{}\nPFNWATCH_BLESS=1 rewrites it",
         differs.unwrap().0,
         differs.unwrap().1
     );

@@ -73,7 +73,7 @@ pub fn check_report(arguments: &[&str], said: &str) -> Result<(), Mismatch> {
     let name = match named.iter().find(|(words, _)| is(words)) {
         Some((_, "policy-check")) if document.get("valid") == Some(&Value::Bool(false)) => "policy-check-refused",
         Some((_, name)) => name,
-        None => return Err(format!("no schema is known of what {arguments:?} says")),
+        None => return Err(format!("no schema is known for the output of {arguments:?}")),
     };
     check(name, &document)
 }

@@ -102,7 +102,7 @@ pub(crate) fn prometheus(folder: &Path, config: &str, more: &[String]) -> (Progr
         format!("--config.file={}", file.display()),
         format!("--storage.tsdb.path={}", folder.join("data").display()),
         format!("--web.listen-address={address}"),
-        // Alertmanager is told of an alarm's new words each time, and not a minute later.
+        // Prometheus sends an alert's new annotations each time, and not a minute later.
         "--rules.alert.resend-delay=0s".to_owned(),
     ];
     arguments.extend_from_slice(more);

@@ -103,7 +103,7 @@ pub fn oversize() -> View {
     (view.status.enforcement_effective, view.status.ineffective_reason) = (true, None);
     view.events.insert("denied", 3);
     let denied =
-        "DENIED   namespace0.3: 512 MiB would be reserved, 256 MiB too much; `pfnwatch plan` says what can be done";
+        "DENIED   namespace0.3: 512 MiB would be reserved, 256 MiB too much; `pfnwatch plan` prints what can be done";
     view.last_events.push(line("denied", denied));
     view
 }

@@ -33,7 +33,7 @@ fn daemon_set_sees_what_the_host_makes_and_keeps_little_privilege() -> Result<()
     let expected = json!({ "verdict": "oversize", "cause": "regressed_kernel", "excess_bytes": 16 << 20 });
     pfnwatch::ensure_contains(&event, &expected)?;
     ensure!(event["id"].is_u64(), "it is not in the event store: {event}{}", container.agent.output());
-    // What the guard's proof takes is taken up for a while.
+    // The guard's self-test raises its capabilities for a moment.
     let little = || watches_with_little(container.pid);
     wait::until("little privilege", TIMEOUT, || little().ok()).or_else(|_| little())?;
     // What the node's probe asks, in the pod's own network.

@@ -32,9 +32,9 @@ fn drop_in_of_the_page_writes_a_line_for_each_event() -> Result<()> {
     debian::systemctl(&["stop", UNIT])?;
     let written = fs::read_to_string(FILE).with_context(|| format!("no {FILE}{}", debian::status()))?;
     fs::remove_file(FILE)?;
-    // The agent before has told journald.
+    // The agent before has logged to journald.
     let all = command::run(agent::PROGRAM, &["events", "--format", "json", "--limit", "1000000"])?;
     ensure!(written.contains("\"event\":\"set_up\"") && all.ends_with(&written), "{written}\nis not the end of\n{all}");
-    ensure!(all.len() > written.len(), "the file has what was told before there was one: {written}");
+    ensure!(all.len() > written.len(), "the file has events from before it existed: {written}");
     Ok(())
 }

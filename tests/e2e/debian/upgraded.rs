@@ -53,7 +53,7 @@ fn guard_holds_over_an_upgrade_and_a_roll_back() -> Result<()> {
     nothing_is_written(&prepared.namespace)?;
     namespace::disable(&existing.namespace)?;
     namespace::enable(&existing.namespace)?;
-    // The guard that is in charge now is no leftover: it does what its agent is told.
+    // The guard in charge is not a leftover: it follows its agent's mode.
     guest::guard::succeed(&["mode", "audit"])?;
     again(&oversize(&region), &prepared.namespace)?.bind().context("audit denies nothing")
 }
@@ -73,7 +73,7 @@ fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
     assert_eq!(debian::version()?, older);
     let told = debian::journal(&["PFNWATCH_EVENT=denied", &format!("_PID={agent}"), "--lines=1"])?;
     let marked = |entry: &Value| entry.get("PFNWATCH_ID").is_none() && says_not_written(entry);
-    ensure!(told.iter().all(marked), "it is not told uncommitted: {told:#?}");
+    ensure!(told.iter().all(marked), "it is not reported as uncommitted: {told:#?}");
     ensure!(bytes()? == disguised, "the later version's event store was touched");
     let said = command::attempt(agent::PROGRAM, &["events"])?;
     ensure!(said.code == Some(1) && said.stderr.contains("schema 5"), "{said:?}");
@@ -131,7 +131,7 @@ fn disguise() -> Result<()> {
     change(NOW, LATER)
 }
 
-/// This version stands in for the later one, which knows the schema.
+/// This version plays the later one, which knows the schema.
 fn undisguise() -> Result<()> {
     change(LATER, NOW)
 }

@@ -1,4 +1,4 @@
-//! A host with 64 oversize namespaces that is about to be booted once more, with enforcement: `debian_again` goes on with it.
+//! A host with 64 oversize namespaces before its next boot, which enforces: `debian_again` continues with it.
 
 use anyhow::Result;
 use guest::creation::{self, NamespaceSpec};

@@ -38,7 +38,7 @@ fn integrity_is_no_hindrance_and_confidentiality_gets_its_line() -> Result<()> {
     // It cannot observe here, and trying again does not help.
     assert_eq!(property(UNIT, "ExecMainStatus")?, "4", "{}", debian::status());
     assert_eq!(property(UNIT, "NRestarts")?, "0", "{}", debian::status());
-    ensure!(debian::status().contains("lockdown"), "the reason is not told: {}", debian::status());
+    ensure!(debian::status().contains("lockdown"), "the reason is not reported: {}", debian::status());
     let said = command::attempt(agent::PROGRAM, &["doctor"])?;
     ensure!(said.code == Some(4) && said.stdout.contains("lockdown"), "{said:?}");
     Ok(())

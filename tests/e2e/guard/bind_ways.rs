@@ -41,7 +41,7 @@ fn by_the_bus_and_by_a_driver_that_is_loaded() -> Result<()> {
     for (mode, driver) in MODES.into_iter().zip(["nd_pmem", "dax_pmem"]) {
         let prepared = prepare_blank(&wanted(&regions.first, mode, Map::Dev))?;
         guard.denies(&prepared)?;
-        // The kernel does not say here what became of it.
+        // The kernel does not return the outcome here.
         let _ = fs::write(DRIVERS_PROBE, &prepared.holder);
         denials(&mut guard, &prepared, 2)?;
         modules::unload(driver)?;

@@ -51,7 +51,7 @@ fn ndctl_says_why_as_well_as_it_can_and_leaves_nothing_behind() -> Result<()> {
         let said = command::attempt("/bin/ndctl", &create)?;
         ensure!(said.code.is_some_and(|code| code != 0), "it was not denied: {said:?}");
         for words in ["failed to enable", "failed to create namespace: No such device or address"] {
-            ensure!(said.stderr.contains(words), "the documentation says {words:?}: {said:?}");
+            ensure!(said.stderr.contains(words), "the documentation has {words:?}: {said:?}");
         }
         assert_eq!((count(&region)?, room(&region)?), (0, free), "what is left: {}", ndctl::ndctl(&["list", "-Ni"])?);
     }
@@ -89,7 +89,7 @@ fn is_just_what_the_verdict_calls_oversize() -> Result<()> {
         let prepared = creation::prepare(&NamespaceSpec { size_bytes: mebibytes * MIB, align_bytes, ..shape })?;
         guard.passes(&prepared)?;
         let verdict = guard.set_up(&prepared.namespace_uuid, "made")?["verdict"].clone();
-        // Told before the set-up.
+        // Reported before the set-up.
         let denied = guard.judgements().iter().any(|event| event["block_uuid"] == prepared.block_uuid.as_str());
         if denied != (verdict == "oversize") {
             differ.push(format!("{mebibytes} MiB at align {align_bytes}: would be denied {denied}, verdict {verdict}"));

@@ -67,7 +67,7 @@ fn plain_unbind_and_bind_while_memory_is_in_motion() -> Result<()> {
     for stance in STANCES {
         let mut guard = Guard::start(&Policy::strict(stance))?;
         rebind(&made, REBINDS / 4).with_context(|| guard.output())?;
-        // Made while this agent looks: let pass by an exemption, and then a namespace like any other.
+        // Made while this agent observes: allowed by an exemption, and then a namespace like any other.
         guard.stance(GuardMode::Audit)?;
         let young = creation::create(&small(&region, Mode::Fsdax))?;
         guard.stance(stance)?;

@@ -70,7 +70,7 @@ fn as_their_drivers_are_loaded_after_the_agent() -> Result<()> {
     all_enabled(&made).with_context(|| guard.output())?;
     guard.armed()?;
     still_denies(&mut guard, &regions::find()?.second)?;
-    // Once more, under a guard that had judged.
+    // Again, under a guard that had judged.
     modules::unload_stack()?;
     modules::load_stack()?;
     all_enabled(&made).with_context(|| guard.output())?;

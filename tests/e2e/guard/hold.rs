@@ -115,7 +115,7 @@ fn next_agent_takes_over_without_a_gap() -> Result<()> {
         taken_over
     })?;
     let tries = tries.load(Ordering::Acquire);
-    ensure!(told > 0 && told <= tries, "{told} denials were told of {tries}");
+    ensure!(told > 0 && told <= tries, "{told} denials were reported for {tries} tries");
     nothing_is_written(&prepared.namespace)?;
     release()
 }

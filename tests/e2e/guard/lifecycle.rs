@@ -149,7 +149,7 @@ fn mode_changed_a_thousand_times_under_load() -> Result<()> {
     let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
     guard.denies(&prepared).context("the last mode is enforce")?;
     let changed = guard.events(|event| has_text(event, "event", "mode_changed")).len();
-    assert_eq!(changed, CHANGES, "each change is told");
+    assert_eq!(changed, CHANGES, "each change is reported");
     let skipped = skipped_programs()?;
     let tally = guard.stop_and_count()?;
     let count = |guard: &mut Guard, kind: &str| guard.events(|event| has_text(event, "event", kind)).len();

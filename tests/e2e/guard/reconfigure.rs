@@ -1,5 +1,5 @@
-//! A namespace that is made anew in its place: its old block is gone before the guard can say anything. The agent has kept
-//! it, and with it put back all is as it was.
+//! A namespace that is reconfigured in place: its old block is gone before the guard can refuse. The agent has saved
+//! the block, and restoring it restores the namespace.
 
 use std::fs;
 use std::process::{self, Command};
@@ -52,7 +52,7 @@ fn saved_block(uuid: &str) -> Result<Vec<u8>> {
     fs::read(SAVED_BLOCK).with_context(|| format!("no {SAVED_BLOCK}"))
 }
 
-/// Does what the denial says, to the letter, and finds the file again, and the block as it was to the byte.
+/// Follows the denial's steps to the letter, and finds the file again, and the same block to the byte.
 fn restore(event: &Value, made: &PreparedNamespace, before: &InfoBlock) -> Result<()> {
     ensure!(saved_block(&made.namespace_uuid)? == before.bytes(), "the kept block is another than was on the media");
     // The block is handed out into a new file, and never over another.

@@ -19,7 +19,7 @@ pub struct Cost {
 impl Cost {
     pub fn of(command: &mut Command, codes: &[i32]) -> Result<Self> {
         // A child that borrows its parent's memory until it runs the program is charged for that (`exec_mmap`, fs/exec.c): this
-        // makes the library fork in place of that.
+        // makes the library fork instead.
         // SAFETY: it does nothing.
         unsafe { command.pre_exec(|| Ok(())) };
         let start = Instant::now();

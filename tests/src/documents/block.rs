@@ -119,7 +119,7 @@ mod tests {
             user: User::Root,
             text: "one \\\nmore".into(),
             lines: 5..8,
-            output: output(&["said", "", "again"]),
+            output: output(&["first", "", "again"]),
         };
         assert_eq!(
             commands,

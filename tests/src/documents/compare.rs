@@ -4,7 +4,7 @@
 //! process ids, uuids, hashes, addresses, numbers of exemptions, the agent's memory, a kernel's release, and the blanks
 //! that align a table with them. A line of `…` matches any number of lines.
 
-/// Stands for any number of lines.
+/// Matches any number of lines.
 pub const ANY_LINES: &str = "…";
 /// Digits of hexadecimal numbers that are addresses in the kernel's code, and of those that are hashes.
 const ADDRESS_DIGITS: usize = 5;
@@ -25,7 +25,7 @@ pub fn trimmed(lines: &[String]) -> &[String] {
 fn matches(page: &[String], real: &[String]) -> bool {
     match (page.split_first(), real.split_first()) {
         (None, _) => real.is_empty(),
-        // It stands for none, or for one and whatever comes after that.
+        // It matches nothing, or one line and whatever comes after that.
         (Some((any, rest)), said) if any == ANY_LINES => {
             matches(rest, real) || said.is_some_and(|(_, more)| matches(page, more))
         }

@@ -36,7 +36,7 @@ pub fn run(page: &str, regressed: bool) -> Result<()> {
         println!("{}", update.to_line());
     }
     let wrong = updates.len();
-    ensure!(wrong == 0, "{wrong} commands say something else than {page} does: `cargo xtask docs --update` mends it");
+    ensure!(wrong == 0, "the output of {wrong} commands differs from {page}: `cargo xtask docs --update` updates it");
     Ok(())
 }
 
@@ -53,7 +53,7 @@ impl Session {
         }
         regions::fresh()?;
         nix::unistd::sethostname(HOST).context("no name for this host")?;
-        // Of what other tests made the kernel say, nothing shows.
+        // Kernel messages of other tests do not show.
         command::run("/bin/dmesg", &["--clear"])?;
         fs::create_dir_all(HERE).with_context(|| format!("cannot create {HERE}"))?;
         Ok(Self { page: page.to_owned(), agents: Vec::new(), updates: Vec::new() })
@@ -93,7 +93,7 @@ impl Session {
         if self.agents.is_empty() {
             return Ok(());
         }
-        wait::until("an agent that has told all", READY_TIMEOUT, || {
+        wait::until("an agent that has reported everything", READY_TIMEOUT, || {
             let answer = guard::request(&json!("status")).ok()?;
             let count = |what| answer.pointer(&format!("/answer/status/{what}"))?.as_u64();
             (count("records/received")? >= count("counters/emitted")?).then_some(())

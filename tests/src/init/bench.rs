@@ -51,15 +51,15 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
     bench.traced(Setting::Bpftrace, Script::Look, &NO_JUDGEMENT)?;
     let sound = Script::Judgement { reference_struct_page: STRUCT_PAGE };
     let told = bench.traced(Setting::BpftraceJudges, sound, &[Work::Creation])?;
-    ensure!(told.is_empty(), "nothing is oversize, and bpftrace says {:?}", told.first());
+    ensure!(told.is_empty(), "nothing is oversize, and bpftrace reports {:?}", told.first());
     let strict = Script::Judgement { reference_struct_page: SMALL_STRUCT_PAGE };
     let told = bench.traced(Setting::BpftraceJudgesOversize, strict, &[Work::Creation])?;
     bench.guard(Setting::Audit, &Policy::default_audit(GuardMode::Audit), "judged", &ALL)?;
     let event =
         bench.guard(Setting::AuditOversize, &Policy::strict(GuardMode::Audit), "would_deny", &[Work::Creation])?;
-    judged_the_same(&told, &event.context("the guard has told of no creation")?)?;
+    judged_the_same(&told, &event.context("the guard has reported no creation")?)?;
     bench.guard(Setting::EnforceOversize, &Policy::strict(GuardMode::Enforce), "denied", &ALL)?;
-    // Once more: a kernel that has worked for a while is not quite the one that it was.
+    // Again: a kernel that has worked for a while behaves a little differently.
     bench.measure(Setting::None, None, &STORMS)?;
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     port.send(&Report::Passed { name: "bench guard".to_owned(), duration_ms });
@@ -76,9 +76,9 @@ fn judgements() -> Result<BTreeMap<String, u64>> {
 fn judged_the_same(bpftrace: &[String], guard: &Value) -> Result<()> {
     let numbers = ["reservation_bytes", "ideal_bytes"].map(|key| format!(" {key}={} ", guard[key]));
     let differs = |line: &&String| numbers.iter().any(|number| !line.contains(number));
-    ensure!(!bpftrace.is_empty(), "bpftrace has told of no creation");
+    ensure!(!bpftrace.is_empty(), "bpftrace has reported no creation");
     match bpftrace.iter().find(differs) {
-        Some(line) => bail!("bpftrace says {line}, and the guard {guard}"),
+        Some(line) => bail!("bpftrace reports {line}, and the guard {guard}"),
         None => Ok(()),
     }
 }

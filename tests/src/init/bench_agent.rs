@@ -62,9 +62,9 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
     sleep(SETTLE);
     let (peers, they_told) = host.measure(&mut peer, &mut stage)?;
     peer.end()?;
-    // Of what was lost the figures tell. What was told has to be the same.
-    ensure!(we_told.namespaces() == host.namespaces.len(), "the agent told of {} namespaces", we_told.namespaces());
-    ensure!(we_told.agrees_with(&they_told), "what was told differs:\n{we_told:#x?}\nbpftrace: {they_told:#x?}");
+    // The figures show losses. The reported events have to be the same.
+    ensure!(we_told.namespaces() == host.namespaces.len(), "the agent reported {} namespaces", we_told.namespaces());
+    ensure!(we_told.agrees_with(&they_told), "the reports differ:\n{we_told:#x?}\nbpftrace: {they_told:#x?}");
     let figures = Figures { namespaces: NAMESPACES, starts, idle: IDLE, wake_ups, ours, peers };
     port.send(&Report::Agent(Box::new(figures)));
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -113,7 +113,7 @@ impl Shown {
                 return Ok(line);
             }
         }
-        bail!("the agent did not say {what} within {} s", TIMEOUT.as_secs())
+        bail!("the agent did not report {what} within {} s", TIMEOUT.as_secs())
     }
 }
 

@@ -33,5 +33,5 @@ fn put(file: &Path) -> Result<()> {
     let copy = Path::new(PLACE).join(file.file_name().unwrap_or_default());
     fs::copy(file, &copy).with_context(|| format!("cannot copy {}", file.display()))?;
     mount(Some(&copy), file, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-        .with_context(|| format!("cannot put {} in the place of {}", copy.display(), file.display()))
+        .with_context(|| format!("cannot mount {} over {}", copy.display(), file.display()))
 }

@@ -191,7 +191,7 @@ impl ChildEnds {
     /// Waits until a child has ended since the last wait, or for so long.
     fn wait(&self, limit: Duration) -> Result<()> {
         wait::readable(&self.0, limit)?;
-        // One signal stands for any number of ends.
+        // One signal can mean any number of ended children.
         self.0.read_signal().context("cannot read a signal").map(drop)
     }
 }
@@ -248,8 +248,7 @@ mod tests {
         let returned =
             "running 1 test\ntest a::b ... Error: the last\n\nCaused by:\n    0: the middle\n    1: the first\n\nmore";
         assert_eq!(words_of(returned).as_deref(), Some("the last, 0: the middle, 1: the first"));
-        let behind_output =
-            "test a::b ... Error: \nthe agent said (0 lines left out):\n    {}\n\nCaused by:\n    not within 1 s\n";
+        let behind_output = "test a::b ... Error: \noutput of the agent (0 lines left out):\n    {}\n\nCaused by:\n    not within 1 s\n";
         assert_eq!(words_of(behind_output).as_deref(), Some("not within 1 s"));
         let panicked =
             "test a::b ... \nthread 'a::b' (7) panicked at tests/e2e/a.rs:1:2:\nassertion failed: no\nnote: run";

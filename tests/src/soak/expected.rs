@@ -72,7 +72,7 @@ impl Streams {
     pub fn take_uncertain(&mut self) -> Vec<(String, Expected)> {
         let mut doubted = Vec::new();
         for (name, stream) in self.all.iter_mut().filter(|(name, _)| self.touched.contains(*name)) {
-            // Where some need not have come before, some that were told are doubted as well.
+            // If some expected events are optional, it is not certain which of the reported ones they are.
             for expected in stream.expected.iter_mut().skip(stream.told.len()) {
                 expected.surely = false;
                 doubted.push((name.clone(), expected.clone()));

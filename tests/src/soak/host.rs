@@ -81,7 +81,7 @@ impl Host {
         }
         if let Some(seed) = creation::seed_in_use(&device)? {
             log(&format!(
-                "{device}'s seed is {seed}, which is in use: nothing can be made there until that is enabled anew"
+                "{device}'s seed is {seed}, which is in use: nothing can be made there until that is enabled again"
             ));
             return Ok(false);
         }
@@ -165,7 +165,7 @@ impl Host {
     }
 
     fn reload(&mut self, file: Configured) -> Result<()> {
-        // What comes while the programs are loaded anew is nobody's to see.
+        // Nobody sees events while the programs are reloaded.
         self.wait_for_events()?;
         file.policy().write()?;
         self.life()?.guard.signal(Signal::SIGHUP)?;

@@ -45,7 +45,7 @@ impl Life {
 
     pub fn wait_for_events(&mut self, streams: &mut Streams) -> Result<()> {
         let mut complaint = None;
-        let told = wait::until("all that was done told", TIMEOUT, || {
+        let told = wait::until("an event for everything that was done", TIMEOUT, || {
             if let Err(error) = self.listen(streams) {
                 complaint = Some(format!("{error:#}"));
                 return Some(());

@@ -1,7 +1,7 @@
 //! What the guard costs on its hook, in instructions: in one boot of a guest that counts them, with no program, with one
 //! that does nothing, and with the guard that the real agent attached.
 //!
-//! `guest::bench` says what is done there. What a program costs a call is by the kernel's own statistics of programs.
+//! `guest::bench` describes the work. The cost of a program per call comes from the kernel's own statistics of programs.
 
 use anyhow::{Context, Result};
 use guest::bench::{Measurement, Round, Setting, Work};

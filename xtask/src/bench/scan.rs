@@ -31,7 +31,7 @@ pub(super) fn measure() -> Result<Findings> {
 }
 
 fn measure_host(namespaces: u32, runs: usize, shell_runs: usize, budget: Option<Duration>) -> Result<Vec<Row>> {
-    // sysfs is in memory, and so is what stands for it, where the host has a file system there.
+    // sysfs is in memory, and so is its replacement if the host has a file system there.
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { memory.to_path_buf() } else { env::temp_dir() };
     let folder = tempfile::tempdir_in(&folder).with_context(|| format!("cannot write to {}", folder.display()))?;

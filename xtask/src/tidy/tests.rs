@@ -10,7 +10,7 @@ use super::documents::LEFT_OVER;
 use super::links::LINKS;
 use super::rooms::{COMPLETE, IMPORTS, LIB, TABLE};
 use super::source::Source;
-use super::words::{EXCEPTIONS, LIST, SHRINKS, WORDS};
+use super::words::{LIST, WORDS};
 use super::*;
 
 #[derive(Deserialize)]
@@ -137,11 +137,9 @@ fn tables_of_the_rules_can_be_read() {
 }
 
 #[test]
-fn words_are_found_with_their_line_or_excepted() {
+fn words_are_found_with_their_line() {
     assert_eq!(found(WORDS, &[("a.rs", "f! {  \"b anew\",  c }")]), ["a.rs:1 \"anew\" (write: again) | b anew\""]);
-    let excepted = |rule, path, text| found(rule, &[(path, text), (EXCEPTIONS, "read it anew\n")]).len();
-    assert_eq!(excepted(WORDS, "a.md", "  read  it anew\n"), 0);
-    assert_eq!((excepted(WORDS, "a.md", "read it anew, too"), excepted(SHRINKS, "a.md", "read it")), (1, 1));
+    assert_eq!(found(WORDS, &[("a.sh", "b\n  # read it anew")]), ["a.sh:2 \"anew\" (write: again) | # read it anew"]);
 }
 
 fn paths_in(source: &str) -> Vec<String> {

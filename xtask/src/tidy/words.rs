@@ -1,24 +1,16 @@
-//! The words that the project's texts do not use (`xtask/words.toml`), and the old lines that still do.
+//! The phrases that the project's texts do not use (`xtask/words.toml`).
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use anyhow::{Result, anyhow};
-use fs_err as fs;
 use serde::Deserialize;
 
 use super::tree::File;
 use super::{Tree, Violation, broken};
-use crate::paths;
 
 pub(super) const WORDS: &str = "new text uses the field's words, xtask/words.toml lists what to write instead: rewrite \
     the sentence; a line that has to have the phrase gets the comment `words: allow (REASON)`";
-pub(super) const SHRINKS: &str = "each line of xtask/words-exceptions.txt is in the tree, and has a phrase of the list: \
-    cargo xtask check --shrink-words";
 pub(super) const MARKED: &str = "`words: allow (REASON)` gives a reason, and a phrase of the list follows in its line or \
     the next: add the reason, or remove the comment";
 
 pub(super) const LIST: &str = "xtask/words.toml";
-pub(super) const EXCEPTIONS: &str = "xtask/words-exceptions.txt";
 const MARK: &str = "words: allow";
 /// Not checked: the list, the tests of these rules, and what is generated out of doc comments.
 const UNCHECKED: [&str; 5] = [
@@ -28,7 +20,7 @@ const UNCHECKED: [&str; 5] = [
     "xtask/src/tidy/words.rs",
     "pfnwatch/dist/schema.json",
 ];
-const KINDS: [&str; 7] = ["md", "rs", "toml", "yml", "yaml", "json", "service"];
+const KINDS: [&str; 8] = ["md", "rs", "toml", "yml", "yaml", "json", "service", "sh"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,8 +38,6 @@ struct Entry {
 struct Finding {
     line: usize,
     text: String,
-    /// What an exception would have to be.
-    key: String,
 }
 
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
@@ -55,35 +45,13 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
         Ok(list) => list,
         Err(broken) => return broken,
     };
-    let exceptions = tree.file(EXCEPTIONS).into_iter().flat_map(File::lines);
-    let exceptions: BTreeMap<&str, usize> = exceptions.map(|(number, line)| (line, number)).collect();
-    let mut unused = exceptions.clone();
     let mut found = Vec::new();
     for file in tree.files.iter().filter(|file| is_checked(&file.path)) {
         let (findings, violations) = findings(file, &list);
         found.extend(violations);
-        for Finding { line, text, key } in findings {
-            unused.remove(key.as_str());
-            if !exceptions.contains_key(key.as_str()) {
-                found.push(broken(WORDS, &file.path, line, text));
-            }
-        }
+        found.extend(findings.into_iter().map(|Finding { line, text }| broken(WORDS, &file.path, line, text)));
     }
-    let unused = unused.iter().map(|(line, number)| (number, format!("not in the tree: {line}")));
-    found.extend(unused.map(|(number, text)| broken(SHRINKS, EXCEPTIONS, *number, text)));
     found
-}
-
-/// Removes the exceptions that match nothing any more.
-pub(crate) fn shrink() -> Result<()> {
-    let tree = Tree::read(&paths::root())?;
-    let unused = check(&tree).into_iter().filter(|violation| violation.rule == SHRINKS);
-    let unused: BTreeSet<usize> = unused.map(|violation| violation.line).collect();
-    let file = tree.file(EXCEPTIONS).ok_or_else(|| anyhow!("{EXCEPTIONS} is missing"))?;
-    let left = file.lines().filter(|(number, _)| !unused.contains(number));
-    let left: String = left.map(|(_, line)| format!("{line}\n")).collect();
-    println!("{} exceptions removed, {} left", unused.len(), left.lines().count());
-    Ok(fs::write(paths::root().join(EXCEPTIONS), left)?)
 }
 
 fn is_checked(path: &str) -> bool {
@@ -119,9 +87,8 @@ fn phrases(lines: &[&str], list: &List) -> Vec<Finding> {
         let is_it = |place: &&[(usize, String)]| place.iter().map(|(_, word)| word.as_str()).eq(wanted.iter().copied());
         found.extend(words.windows(wanted.len()).filter(is_it).filter_map(|place| {
             let index = place.first()?.0;
-            let key = lines.get(index)?.split_whitespace().collect::<Vec<_>>().join(" ");
-            let text = format!("{phrase:?} (write: {}) | {key}", entry.instead);
-            Some(Finding { line: index + 1, text, key })
+            let text = format!("{phrase:?} (write: {}) | {}", entry.instead, lines.get(index)?.trim());
+            Some(Finding { line: index + 1, text })
         }));
     }
     found

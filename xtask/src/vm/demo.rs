@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// The line whose earlier releases do not return a memmap in DRAM.
 const NOT_RETURNING: &str = "6.18";
 
-/// What a scan says of all namespaces together, in bytes.
+/// A scan's totals over all namespaces, in bytes.
 #[derive(Clone, Copy)]
 struct Totals {
     size: u64,
@@ -108,7 +108,7 @@ fn sentence(sound: Totals, regressed: Totals) -> Result<String> {
     let hundredths = u128::from(lost) * 10_000 / u128::from(regressed.size.max(1));
     Ok(format!(
         "Lost: {} MiB of {} MiB ({}.{:02} %) to the second kernel's larger reservation, and it stays lost under every \
-         later kernel until the namespaces are made again (`pfnwatch plan` says how).",
+         later kernel until the namespaces are made again (`pfnwatch plan` prints the commands).",
         lost / MIB,
         regressed.size / MIB,
         hundredths / 100,

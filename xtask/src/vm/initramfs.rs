@@ -22,7 +22,7 @@ const TOOLS: [(&str, Option<&str>); 14] = [
     ("ndctl", Some("ndctl")),
     ("mkfs.ext4", None),
     ("mkfs.xfs", None),
-    // What pfnwatch tells people to type is typed.
+    // For the commands that pfnwatch prints for people to type.
     ("sh", Some("dash")),
     ("dd", Some("coreutils")),
     ("ls", Some("coreutils")),

@@ -22,7 +22,7 @@ pub(super) struct Scenario {
     pub(super) userland: Userland,
     pub(super) arguments: &'static str,
     pub(super) memory_bytes: u64,
-    /// The part of DRAM from `LEGACY_START` on that the kernel is told to take for persistent memory, without labels.
+    /// The part of DRAM from `LEGACY_START` on that the kernel's command line makes persistent memory, without labels.
     pub(super) legacy_pmem_bytes: u64,
     /// The NVDIMMs, with labels, in the order of their addresses.
     pub(super) nvdimms: &'static [Nvdimm],
@@ -63,7 +63,7 @@ impl Scenario {
 
 pub(super) struct Nvdimm {
     pub(super) region_bytes: u64,
-    /// Its address; None where QEMU may choose.
+    /// Its address; `None` if QEMU may choose.
     pub(super) address: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! One guest from its start to its end: reads what it says, live, and holds it to its time.
+//! One guest from its start to its end: reads its output, live, and enforces its time limit.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -104,7 +104,7 @@ struct Watch {
     planned: Option<usize>,
     verdict: bool,
     broken: Option<String>,
-    /// What QEMU says of a guest that has lost its timer.
+    /// QEMU's report about a guest that has lost its timer.
     evidence: Option<String>,
     ended: bool,
 }
@@ -188,7 +188,7 @@ impl Watch {
         self.outcome
     }
 
-    /// What is wrong with the guest itself, the most telling first.
+    /// What is wrong with the guest itself, the most important first.
     fn complaint(&self) -> Option<String> {
         let fault = self.console.fault().map(str::to_owned);
         fault.or_else(|| self.broken.clone()).or_else(|| match (self.verdict, self.ended, self.planned) {

@@ -74,7 +74,7 @@ fn a_kernel_that_costs_more_is_reported_once_and_so_is_its_end() {
     let capacity = began(reported.pop().flatten());
     assert_eq!((capacity.lost_bytes, capacity.regression.before.kernel.as_str()), (16 * GIB, "6.1"));
     assert_eq!(agent(&[boot(2, Some(128))]), (vec![None], 1), "another agent in the same boot");
-    assert_eq!(agent(&[boot(3, None)]), (vec![None], 1), "not known is not mended");
+    assert_eq!(agent(&[boot(3, None)]), (vec![None], 1), "an unknown value does not resolve the regression");
     let (reported, standing) = agent(&[boot(3, Some(64))]);
     assert!(matches!(reported[0], Some(Body::CapacityRegressionEnded(_))) && standing == 0, "{reported:?}");
 }
@@ -173,7 +173,7 @@ fn what_the_agent_does_not_see_or_cannot_write_down_is_not_accepted() {
     assert_eq!(watch.accept(&mut store, &BaselineScope::Host, acceptance()), Err(AcceptError::UnknownKernel));
     watch.observe_kernel(&mut store, boot(3, Some(128)));
     assert_eq!(watch.accept(&mut store, &BaselineScope::Host, acceptance()), Err(AcceptError::NotSaved));
-    assert_eq!(watch.regressions().len(), 1, "it stands as it did");
+    assert_eq!(watch.regressions().len(), 1, "the regression is unchanged");
 }
 
 #[test]

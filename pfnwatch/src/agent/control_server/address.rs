@@ -31,7 +31,7 @@ pub(super) struct Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // Only what we made: by now another one's may stand there, or be about to.
+        // Only our own socket: another agent may have bound its own here by now, or be about to.
         let Ok(_held) = lock_directory(directory_of(&self.path)) else { return };
         if fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.device_and_inode) {
             let _ = fs::remove_file(&self.path);

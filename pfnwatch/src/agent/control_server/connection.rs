@@ -83,7 +83,7 @@ async fn reply(
         Ok(Ok(admitted)) => admitted,
         Ok(Err(uid)) => return deny(uid, "only root may ask the agent"),
         Err(error) => {
-            return line_of(Err(ErrorResponse::error(format!("the agent cannot tell who asks: {error}"))).into());
+            return line_of(Err(ErrorResponse::error(format!("the agent cannot identify the caller: {error}"))).into());
         }
     };
     let request = match timeout(limits.read, line(stream)).await {
@@ -109,7 +109,7 @@ async fn reply(
 
 async fn line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
-    // One byte more than allowed, to tell what is too long from what just fits.
+    // One byte more than allowed, to distinguish a line that is too long from one that just fits.
     let max_length = u64::try_from(MAX_REQUEST_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     BufReader::new(stream).take(max_length).read_until(b'\n', &mut line).await?;
     Ok(line)

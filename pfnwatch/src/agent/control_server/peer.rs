@@ -23,8 +23,8 @@ pub struct Peer {
     pub uid: u32,
     /// The name of the task; empty where it is gone already.
     pub comm: String,
-    /// Whose login it comes from, through su and sudo; none where it comes from none (a service), or where the kernel
-    /// keeps no account of it.
+    /// The user who logged in, also through su and sudo; `None` for a process without a login (a service), or if the kernel
+    /// does not record logins.
     pub login_uid: Option<u32>,
     /// The path of its cgroup in the v2 hierarchy, where that is known.
     pub cgroup: Option<String>,
@@ -61,7 +61,7 @@ impl Peer {
             return Ok(Err(uid));
         };
         let pid = u32::try_from(credentials.pid()).unwrap_or(0);
-        // The agent's own procfs, whatever `--path.procfs` says: the pid is of the agent's own pid namespace.
+        // The agent's own procfs, whatever `--path.procfs` is: the pid belongs to the agent's own pid namespace.
         let folder = Path::new("/proc").join(pid.to_string());
         let read = |name: &str| fs::read(folder.join(name)).ok();
         let login = read("loginuid").and_then(|text| str::from_utf8(&text).ok()?.trim().parse().ok());
@@ -98,7 +98,7 @@ fn groups(socket: &impl AsFd) -> io::Result<Vec<libc::gid_t>> {
             groups.truncate(count);
             return Ok(groups);
         }
-        // It has said how much room it takes; the most is 65,536 groups (NGROUPS_MAX).
+        // The kernel has returned the needed size; the most is 65,536 groups (NGROUPS_MAX).
         if error.raw_os_error() != Some(libc::ERANGE) || count <= groups.len() {
             return Err(error);
         }
@@ -113,7 +113,7 @@ fn printable(comm: &[u8]) -> String {
 }
 
 impl From<&Peer> for Actor {
-    /// As it stands in an event. Only the cgroup's path is known, not its id.
+    /// As recorded in an event. Only the cgroup's path is known, not its id.
     fn from(peer: &Peer) -> Self {
         Self { pid: peer.pid, uid: peer.uid, comm: peer.comm.clone(), cgroup_id: 0, cgroup: peer.cgroup.clone() }
     }

@@ -93,7 +93,7 @@ fn revoke(path: &Path, id: u64) -> Result<Response, ClientError> {
     try_request(path, &Request::Revoke { id })
 }
 
-/// What the agent says to raw bytes.
+/// The agent's answer to raw bytes.
 fn raw(path: &Path, bytes: &[u8]) -> String {
     let mut stream = UnixStream::connect(path).unwrap();
     // It may close while we still write.
@@ -274,7 +274,7 @@ fn a_dead_agents_socket_is_replaced_and_a_live_ones_is_not() {
     assert!(waiting.len() < 100);
     assert!(format!("{:#}", Server::listen(&place.path).err().unwrap()).contains("listens there already"));
     assert!(revoke(&place.path, 1).unwrap_err().to_string().contains("does not take connections"));
-    // Another one's socket in the place of ours is left alone when ours goes.
+    // Another agent's socket at the same path is left alone when ours closes.
     fs::remove_file(&place.path).unwrap();
     let second = Server::listen(&place.path).unwrap();
     drop(first);
@@ -324,7 +324,7 @@ fn a_place_that_is_not_fit_is_refused() {
     refused(&folder.join("a/b/control.sock"), "making the directory");
 }
 
-/// A Unix socket that is closed with something unread in it tells the other side of a reset, behind the answer.
+/// A Unix socket that is closed with unread data reports a reset to the other side, after the answer.
 #[test]
 fn an_answer_before_the_request_was_read_is_heard() {
     let place = place();

@@ -171,7 +171,9 @@ pub(super) fn explain(
             None => format!("as an older kernel would have made it: {}{}", surplus(measured), uncertainty(measured)),
         },
         Cause::Unexplained if measured.excess() <= measured.effective_align() => {
-            format!("{excess} too much, one align: a regressed kernel or one before 5.5; the info block would tell")
+            format!(
+                "{excess} too much, one align: a regressed kernel or one before 5.5; the info block would show which"
+            )
         }
         Cause::Unexplained => format!(
             "{excess} too much, and neither 64 nor 128 bytes for each page of {} explain it{}",

@@ -51,7 +51,7 @@ fn no_deduplication(facts: &Facts, host: &KernelParameters, measured: &Measured)
     let dram = dram_bytes(&mapped, host)?;
     let bytes = gained_by_map_mem(measured)?;
     let detail = format!(
-        "map=mem would take {} of DRAM in place of {} here: this kernel deduplicates the memmap's tail pages \
+        "map=mem would take {} of DRAM instead of {} here: this kernel deduplicates the memmap's tail pages \
          (struct pages only, page tables are not counted)",
         Bytes(dram),
         Bytes(bytes)
@@ -87,7 +87,7 @@ fn smaller_pages(host: &KernelParameters, thresholds: &Thresholds, measured: &Me
     let rebuilt = reserved_with(&own, thresholds.reference_struct_page).ok()?;
     let bytes = measured.reservation.checked_sub(rebuilt).filter(|bytes| *bytes > 0)?;
     let detail = format!(
-        "its block is for pages of {}: with this kernel's {} a rebuild gives {} back",
+        "its block is for pages of {}: with this kernel's {} a rebuild returns {}",
         Bytes(geometry.page_size),
         Bytes(host.page_size),
         Bytes(bytes)

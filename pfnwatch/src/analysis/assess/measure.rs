@@ -103,7 +103,7 @@ fn split(facts: &Facts, geometry: &Geometry) -> Result<Split, Obstacle> {
     let in_use = facts.start.zip(facts.first_usable).map(|(start, first)| first.checked_sub(start));
     match in_use {
         Some(in_use) if in_use != Some(split.reservation) => Err(Obstacle::Conflict(format!(
-            "the info block says {} bytes of reservation, the kernel uses {}",
+            "the info block has a reservation of {} bytes, the kernel uses {}",
             split.reservation,
             in_use.map_or("an address before the start".to_owned(), |bytes| bytes.to_string())
         ))),

@@ -138,7 +138,7 @@ fn an_event_that_failed_is_refused() {
 }
 
 proptest::proptest! {
-    /// Whatever sysfs says: no panic, and the numbers that are given add up.
+    /// Whatever sysfs contains: no panic, and the numbers that are given add up.
     #[test]
     fn no_numbers_panic_or_contradict(
         size: u64, start: Option<u64>, first_usable: Option<u64>, usable: Option<u64>, align: Option<u64>, mem: bool, page in 0u32..20,

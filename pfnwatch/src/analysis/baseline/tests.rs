@@ -53,14 +53,11 @@ fn the_mission_s_own_case_to_the_byte() {
     let messages = describe(&regression);
     assert_eq!(
         messages,
-        "a namespace of 1 TiB with map=dev costs 32.0 GiB now (128 B a page, seen under 6.1.5) and cost 16.0 GiB (64 B a page, \
-         seen under 6.0.11): 16 GiB more"
+        "a namespace of 1 TiB with map=dev costs 16 GiB more: 32.0 GiB now (128 B a page, seen under 6.1.5), 16.0 GiB \
+         before (64 B a page, seen under 6.0.11)"
     );
     let ended = describe_ended(&regression);
-    assert_eq!(
-        ended,
-        "a namespace of 1 TiB with map=dev does not cost 32.0 GiB any more (128 B a page, seen under 6.1.5)"
-    );
+    assert_eq!(ended, "a namespace of 1 TiB with map=dev no longer costs 32.0 GiB (128 B a page, seen under 6.1.5)");
 }
 
 #[test]
@@ -89,7 +86,7 @@ fn a_namespace_that_is_made_anew_and_again() {
     assert_eq!(
         ledger.observe(namespace(2, GIB), cost("6.1", 514 * MIB, 256 * MIB)).1,
         RegressionChange::Unchanged,
-        "told once"
+        "reported once"
     );
     assert_eq!(ledger.regressions().count(), 1);
     // A fixed kernel does not give it back.
@@ -135,7 +132,7 @@ fn what_is_destroyed_or_gone_costs_nothing_and_is_remembered() {
         let gone = if missed { ledger.retain(&BTreeSet::new()) } else { ledger.destroyed(Uuid::from_u128(1)) };
         let [(record, RegressionChange::Ended(_))] = &gone[..] else { panic!("{gone:?}") };
         assert_eq!((record.last.is_none(), ledger.regressions().count()), (true, 0));
-        assert_eq!(ledger.retain(&BTreeSet::new()), [], "said once");
+        assert_eq!(ledger.retain(&BTreeSet::new()), [], "removed once");
         let again = ledger.observe(namespace(9, GIB), cost("6.1", 514 * MIB, 256 * MIB)).1;
         assert_eq!(began(again).before.kernel, "6.0", "the room is the same");
     }

@@ -127,14 +127,14 @@ fn a_denial_says_why_and_what_else() {
     let decision = explained(Decision::Denied);
     assert_eq!(
         decision.detail,
-        "refused before anything was written: this kernel reserves 128 bytes for each page, where 64 suffice (the \
-         regression of Linux 6.1 to 6.1.11): 16 MiB too much"
+        "refused before anything was written: this kernel reserves 128 bytes for each page instead of 64 (the \
+         regression of Linux 6.1 to 6.1.11)"
     );
     assert_eq!(
         decision.remedies,
         [
             "--map=mem: 2 MiB reserved, and 16 MiB of DRAM for the memmap",
-            "a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` tells of a \
+            "a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` checks a \
              package): 18 MiB reserved",
             "under this kernel, with an info block that ndctl writes (18 MiB reserved; a debug facility of ndctl): make \
              it with --mode=raw, then `ndctl disable-namespace NAME`, `ndctl write-infoblock --mode=fsdax --map=dev \
@@ -217,23 +217,23 @@ fn a_creation_that_would_leave_nothing_says_so() {
 #[test]
 fn without_a_namespace_there_are_still_words() {
     let decision = explained_by(Judgement { seen: pfnwatch_common::record::CaptureFlags::FAULT, ..denial() }, &host());
-    assert_eq!(decision.remedies[0], "--map=mem: the memmap then lives in DRAM, an amount that is unknown");
+    assert_eq!(decision.remedies[0], "--map=mem: the memmap is then in DRAM, of an unknown size");
     assert!(decision.incomplete);
 }
 
 #[test]
 fn other_struct_pages_have_other_words() {
     let debug = explained_by(Judgement { max_struct_page: 80, ..denial() }, &host());
-    assert!(
-        debug.detail.contains("80 bytes for each page, where 64 suffice (its struct page is wide"),
-        "{}",
-        debug.detail
-    );
+    assert!(debug.detail.contains("80 bytes for each page instead of 64 (its struct page is wide"), "{}", debug.detail);
     assert!(debug.remedies[1].starts_with("a kernel without memory debug options"), "{}", debug.remedies[1]);
     let mut event = decode(Judgement { max_struct_page: 64, ..denial() }.as_bytes(), &context()).expect("an event");
     judge(&mut event, &host(), &Thresholds { reference_struct_page: 32, ..Thresholds::default() });
     let small = event.guard_decision().expect("judged");
-    assert!(small.detail.contains("64 bytes for each page, where 32 suffice: 16 MiB too much"), "{}", small.detail);
+    assert!(
+        small.detail.ends_with("64 bytes for each page instead of 32") && small.excess_bytes == Some(16 * MIB),
+        "{}",
+        small.detail
+    );
     assert!(small.remedies[1].starts_with("a kernel with a struct page of 32 bytes"), "{}", small.remedies[1]);
     assert!(!small.remedies.iter().any(|remedy| remedy.contains("write-infoblock")));
 }

@@ -107,7 +107,7 @@ fn a_judgement_is_for_one_creation() {
     next(decision(Decision::WouldDeny).as_bytes());
     next(Attempt { setup_result: -6, ..made(GOOD) }.as_bytes());
     assert_eq!(next(made(OVERSIZE).as_bytes()), Some(GuardVerdict::Passed));
-    // A denial takes back what was said of an attempt whose end was never seen.
+    // A denial cancels the prediction for an attempt whose end was never seen.
     next(decision(Decision::Exempt).as_bytes());
     next(decision(Decision::Denied).as_bytes());
     assert_eq!(next(made(OVERSIZE).as_bytes()), Some(GuardVerdict::Passed));

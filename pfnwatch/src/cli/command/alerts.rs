@@ -22,10 +22,10 @@ use crate::os::paths::Paths;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sudo pfnwatch alerts list                what stands, and what waits for whom
-  sudo pfnwatch alerts test alertmanager   sends a test to one receiver of the configuration
+  sudo pfnwatch alerts list                firing alerts, and messages that are not delivered yet
+  sudo pfnwatch alerts test alertmanager   send a test alert to one receiver of the configuration
 
-Receivers stand in the configuration, under [[alerts.receivers]]. runbook.md (in /usr/share/doc/pfnwatch) says what each alert means.")]
+Receivers are configured under [[alerts.receivers]]. runbook.md (in /usr/share/doc/pfnwatch) explains each alert.")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -33,9 +33,9 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
-    /// Print the alerts that stand, and the messages that wait
+    /// List firing alerts, and messages that are not delivered yet
     List(List),
-    /// Send a test to a receiver, and print what it answers
+    /// Send a test alert to a receiver, and print its answer
     Test(Test),
 }
 
@@ -44,7 +44,7 @@ enum Command {
 Example:
   sudo pfnwatch alerts list --format json | jq '.firing[].labels'
 
-Exit codes: 0 nothing stands; 1 error, or no agent runs; 2 wrong usage; 3 at least one alert stands.")]
+Exit codes: 0 no alert is firing; 1 error, or no agent runs; 2 wrong usage; 3 at least one alert is firing.")]
 struct List {
     /// How to write them
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -143,7 +143,9 @@ fn list_text(are: &AlertsStatus) -> String {
         let _ = write!(text, "\n{} more alerts are left out: `pfnwatch scan` shows all namespaces\n", are.omitted);
     }
     if are.receivers.is_empty() {
-        text.push_str("\nnobody is told: no receiver is configured, see [[alerts.receivers]] in the configuration\n");
+        text.push_str(
+            "\nalerts are sent to nobody: no receiver is configured, see [[alerts.receivers]] in the configuration\n",
+        );
     } else {
         let head = ["RECEIVER", "DELIVERED", "FAILED", "GIVEN UP", "PENDING", "ERROR"];
         let _ = write!(text, "\n{}", table(head, are.receivers.iter().map(receiver)));
@@ -189,8 +191,8 @@ mod tests {
     use crate::model::alert::{Alert, AlertName};
 
     #[test]
-    fn what_stands_and_who_does_not_know() {
-        assert!(list_text(&AlertsStatus::default()).starts_with("no alert is firing\n\nnobody is told"));
+    fn firing_alerts_and_pending_receivers() {
+        assert!(list_text(&AlertsStatus::default()).starts_with("no alert is firing\n\nalerts are sent to nobody"));
         let alert =
             Alert::new(AlertName::NamespaceOversize, "host1", Some(("start_address", "0x100000000".to_owned())));
         let alert = alert.with_annotations("it wastes 16 MiB".to_owned(), "16777216 bytes".to_owned(), String::new());

@@ -28,9 +28,9 @@ Examples:
   sudo pfnwatch allow --list
   sudo pfnwatch allow --revoke 7
 
-An exemption has an end: --once is spent by the one creation that it lets pass, --for ends by the clock, and with both \
-it ends with whichever comes first. One that is meant to last belongs into the policy. A region's name is good until the \
-next boot only, so that the exemption is for the physical address where the region starts, or for its set_cookie.
+Every exemption expires: with --once after the first creation that it allows, with --for at a time, with both at \
+whichever comes first. A permanent exemption belongs in the policy. A region's name can change at the next boot, so the \
+exemption applies to the physical address where the region starts, or to its set_cookie.
 
 Exit codes: 0 success; 1 error, or no agent runs; 2 wrong usage.")]
 #[group(id = "what", required = true, multiple = false, args = ["region", "uuid", "list", "revoke"])]
@@ -41,19 +41,19 @@ pub struct Args {
     /// The namespace with this namespace uuid (`ndctl list` shows it as uuid)
     #[arg(long, value_name = "U", requires = "reason")]
     uuid: Option<Uuid>,
-    /// For one creation
+    /// Expire after one creation
     #[arg(long, conflicts_with_all = ["list", "revoke"])]
     once: bool,
-    /// For a time: 90s, 10m, 1h 30m, up to 7d
+    /// Expire after TIME: 90s, 10m, 1h 30m, up to 7d
     #[arg(long = "for", value_name = "TIME", value_parser = parse_time, conflicts_with_all = ["list", "revoke"])]
     time: Option<Duration>,
-    /// Why: it stands in every event that the exemption leads to
+    /// Reason, recorded with each event of the exemption
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["list", "revoke"])]
     reason: Option<String>,
-    /// List the exemptions in force, those of the policy too
+    /// List the exemptions in force, including those of the policy
     #[arg(long)]
     list: bool,
-    /// Take an exemption back
+    /// Revoke an exemption
     #[arg(long, value_name = "ID")]
     revoke: Option<u64>,
     /// How to write the answer
@@ -65,7 +65,8 @@ pub struct Args {
 }
 
 fn parse_time(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| format!("{error}: say it as in 90s, 10m or 1h 30m"))?;
+    let time =
+        humantime::parse_duration(text).map_err(|error| format!("{error}: write a time such as 90s, 10m or 1h 30m"))?;
     if time.subsec_nanos() == 0 && (1..=MAX_EXEMPTION_S).contains(&time.as_secs()) {
         return Ok(time);
     }
@@ -85,11 +86,9 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
 }
 
 fn allow(args: &Args, paths: &Paths) -> anyhow::Result<String> {
-    // Before the region is looked for, which needs root: this can be said to anybody.
+    // Before the region is read, which needs root: a usage error does not.
     if !args.once && args.time.is_none() {
-        bail!(ExitContext::usage(
-            "say --once for one creation, --for TIME for a time, or both: an exemption needs an end"
-        ));
+        bail!(ExitContext::usage("an exemption must expire: give --once (one creation), --for TIME, or both"));
     }
     let request = Request::Allow(Allow {
         subject: subject(args, paths)?,
@@ -107,7 +106,7 @@ fn subject(args: &Args, paths: &Paths) -> anyhow::Result<ExemptionSubject> {
     match (&args.region, args.uuid) {
         (Some(region), _) => region::find(region, paths),
         (None, Some(uuid)) => Ok(ExemptionSubject::Namespace(uuid)),
-        (None, None) => Err(ExitContext::usage("say what is exempt: --region or --uuid").into()),
+        (None, None) => Err(ExitContext::usage("name what is exempt: --region or --uuid").into()),
     }
 }
 

@@ -31,15 +31,15 @@ use crate::store::Reader;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sudo pfnwatch baseline                 what memmaps cost under this kernel, and under those before it
+  sudo pfnwatch baseline                 what memmaps cost under this kernel and under earlier ones
   sudo pfnwatch baseline --format json | jq '.regressions[].detail'
   sudo pfnwatch baseline accept --host --reason 'all kernels that we have cost as much'
 
-It reads the agent's event store: a kernel is known once an agent has run under it. Under which kernel a namespace cost the \
-least is what it is held against. Where nothing is known there is nothing to hold anything against, and that is said. What \
-was read and is to stay as it is can be accepted: it is the baseline from then on.
+The report reads the agent's event store: it knows a kernel if an agent has run under it. The baseline of a namespace is its \
+lowest cost under any known kernel. If no earlier kernel is known, the report states that nothing can be compared. \
+`baseline accept` makes the present cost the new baseline.
 
-Exit codes: 0 nothing costs more than it did; 1 error; 2 wrong usage; 3 something does.")]
+Exit codes: 0 nothing costs more than its baseline; 1 error; 2 wrong usage; 3 something does.")]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// What to do; the report without it
@@ -58,7 +58,7 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
-    /// Take what something costs now for its baseline: its alert ends
+    /// Accept the present cost as the baseline: its alert is resolved
     Accept(accept::Args),
 }
 
@@ -93,7 +93,7 @@ pub struct BaselineReport {
 struct BaselineKernel {
     /// Its release.
     kernel: String,
-    /// The build-id of its libnvdimm, in hex; null where it is built in, or none was seen.
+    /// The build-id of its libnvdimm, in hex; null if it is built in, or none was seen.
     libnvdimm_build_id: Option<String>,
     /// Its `sizeof(struct page)` in bytes.
     struct_page_size_bytes: Option<u64>,
@@ -103,17 +103,17 @@ struct BaselineKernel {
     reservation_of_1_tib_bytes: Option<u64>,
     /// Whether it returns a memmap in DRAM when its device is disabled; null if unknown.
     memmap_returned: Option<bool>,
-    /// What says so, in words.
+    /// The evidence for it, in words.
     evidence: Vec<String>,
     /// When an agent ran under it first, in RFC 3339.
     first_seen: String,
     /// When an agent ran under it last, in RFC 3339.
     last_seen: String,
-    /// Whether it is the one that runs, or ran last where none of them does.
+    /// Whether it is the running kernel, or the last one that ran if none of them does.
     current: bool,
     /// Whether nothing is compared with it any more: a later cost was accepted.
     superseded: bool,
-    /// Who has accepted what it costs, where somebody has.
+    /// Who accepted its cost, if somebody did.
     accepted: Option<Acceptance>,
 }
 
@@ -123,11 +123,12 @@ struct BaselineKernel {
 struct NamespaceCost {
     #[serde(flatten)]
     namespace: NamespaceKey,
-    /// What it costs; null once it is gone, or its memmap is.
+    /// What it costs; null once it, or its memmap, is removed.
     now: Option<Cost>,
-    /// What it is compared with: the lowest cost that was seen of it or of what was in its place, or the accepted one.
+    /// The baseline: the lowest cost that was seen for it or for an earlier namespace at its address, or the accepted
+    /// cost.
     baseline: Cost,
-    /// How much more that is, in bytes, where that is a regression.
+    /// By how much it grew, in bytes, if that is a regression.
     lost_bytes: Option<u64>,
     /// Who has accepted the baseline, if anybody has.
     accepted: Option<Acceptance>,
@@ -260,7 +261,7 @@ fn render(report: &BaselineReport) -> String {
     text
 }
 
-/// What is the baseline because somebody said so.
+/// The baselines that somebody accepted.
 fn accepted(report: &BaselineReport) -> impl Iterator<Item = String> {
     let said = |what: String, bytes, it: &Acceptance| {
         format!("{what} may cost {}: {}; by {} on {}", Bytes(bytes), it.reason, it.by, it.time)

@@ -22,7 +22,7 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
-    /// Print what is in force: defaults, the configuration and its drop-ins in one
+    /// Show the values in force: defaults, the configuration and its drop-ins merged
     Show(Show),
 }
 
@@ -38,15 +38,15 @@ const COLUMN: usize = 44;
 #[command(after_help = "\
 Examples:
   pfnwatch config show                    all values in force, as one TOML file
-  pfnwatch config show --origin           and where each comes from: a file and line, or the defaults
-  pfnwatch config show --format json      the same for programs, with the hash that metrics and `status` have
+  pfnwatch config show --origin           the same with the file and line of each value, or `default`
+  pfnwatch config show --format json      the same for programs, with the hash that metrics and `status` show
 
-Later files go before earlier ones, key by key: the configuration, then conf.d/*.toml beside it by name. Lists of tables \
-([[exemptions]], [[alerts.receivers]]) grow; an empty list takes away what came before. What follows the host of a URL is not shown.
+A later file overrides an earlier one, key by key: first the configuration, then conf.d/*.toml beside it in the order of their names. Lists of tables \
+([[exemptions]], [[alerts.receivers]]) are appended; an empty list clears the earlier entries. Of a URL, only scheme and host are shown.
 
 Exit codes: 0 success; 1 error; 2 a file is not valid, or wrong usage.")]
 struct Show {
-    /// Say where each value comes from
+    /// Show the source of each value
     #[arg(long)]
     origin: bool,
     /// How to write the answer
@@ -103,7 +103,7 @@ fn origin(value: &Value, sources: &ConfigFiles) -> String {
 pub(in crate::cli::command) struct ConfigDocument<'a> {
     /// The first 16 digits of the SHA-256 of the configuration's files, as metrics and `status` have it.
     hash: &'a str,
-    /// The files that were read, the later before the earlier in what they say.
+    /// The files that were read, in order: a value of a later file overrides that of an earlier one.
     files: Vec<&'a Path>,
     /// The values.
     values: Vec<EffectiveValue<'a>>,
@@ -115,13 +115,13 @@ pub(in crate::cli::command) struct ConfigDocument<'a> {
 struct EffectiveValue<'a> {
     /// Its table: `guard`, `alerts.receivers`; empty at the top.
     table: &'a str,
-    /// The number of its table, from 1, where it is one of a list; else null.
+    /// The number of its table, from 1, if it is in a list; else null.
     number: Option<usize>,
     /// Its key.
     key: &'a str,
     /// What it is: a text, a number, a boolean, or a list of these.
     value: &'a serde_json::Value,
-    /// Whether a file says so.
+    /// Whether a file sets it.
     origin: ValueOrigin,
     /// Which file; null for a default.
     file: Option<&'a Path>,

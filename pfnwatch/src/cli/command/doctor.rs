@@ -23,12 +23,12 @@ const WIDTH: u16 = 120;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  pfnwatch doctor                   what is there, what is not, and what to do about it
+  pfnwatch doctor                   what is missing, what to do about it, and what is there
   pfnwatch doctor --format json     the same for programs
-  pfnwatch doctor --enforce         ends with 4 where the guard could not refuse anything
+  pfnwatch doctor --enforce         end with 4 if the guard could not refuse anything
 
-It changes nothing, and runs without root: it then says that root is missing.
-Exit codes: 0 all that observing needs is there, 1 error, 2 wrong usage, 4 it is not.")]
+It changes nothing. Without root, it reports that root is missing.
+Exit codes: 0 all that observing needs is there; 1 error; 2 wrong usage; 4 something is missing.")]
 pub struct Args {
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -36,7 +36,7 @@ pub struct Args {
     /// Take BTF from DIR/vmlinux and DIR/libnvdimm, for a kernel that ships none
     #[arg(long, value_name = "DIR")]
     btf_dir: Option<PathBuf>,
-    /// Ask for what enforcing needs, too
+    /// Check what enforcing needs, too
     #[arg(long)]
     enforce: bool,
 }
@@ -57,7 +57,7 @@ pub(super) struct DoctorReport {
     enforce: Availability,
     /// Known defects of the kernel that runs, a line each.
     warnings: Vec<String>,
-    /// What is needed, each with what was seen.
+    /// The prerequisites, each with what was found.
     prerequisites: Vec<Prerequisite>,
 }
 
@@ -151,7 +151,7 @@ fn sentence(done: &str, answer: Availability, lacking: &str) -> String {
         Availability::Yes => format!("This host can be {done}."),
         Availability::No => format!("This host cannot be {done}: it lacks {lacking}."),
         Availability::Unknown => {
-            format!("Nothing speaks against it that this host can be {done}; not all can be told now.")
+            format!("Nothing known prevents that this host can be {done}; not everything can be checked now.")
         }
     }
 }

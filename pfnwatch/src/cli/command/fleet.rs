@@ -27,44 +27,44 @@ Examples:
   pfnwatch fleet --prometheus http://prometheus:9090
                                          what is lost, where, and under which kernel release
   pfnwatch fleet --prometheus https://metrics.example/prom --bearer-token-file token --ca-file ca.pem --format json
-  pfnwatch fleet --from reports/         the same of files that `pfnwatch scan --format json` has written, one for each host
+  pfnwatch fleet --from reports/         the same from files of `pfnwatch scan --format json`, one for each host
   pfnwatch fleet --from reports/ --fail-on regression
-                                         for a pipeline: 3 where a kernel costs more than it did, or than another does
+                                         for a pipeline: 3 if a kernel costs more than before, or than another one
   pfnwatch fleet readiness --prometheus http://prometheus:9090 --days 14
-                                         which hosts can go from audit to enforce with no surprise
+                                         which hosts are ready to switch from audit to enforce
 
-What is missing from the sums is always said: hosts that are gone, files that are damaged, answers that are not whole. Where \
-anything is, and nothing was found, the exit code is 1: a sum that may be short proves nothing.
+The report lists what is missing from the sums: hosts that are gone, damaged files, incomplete answers. If something is \
+missing and nothing was found, the exit code is 1: an incomplete sum proves nothing.
 
 Exit codes: 0 success; 1 error, or the sums may be short; 2 wrong usage; 3 what --fail-on names was found.")]
 pub struct Args {
-    /// Instead of the sums
+    /// Another report instead of the sums
     #[command(subcommand)]
     question: Option<Question>,
-    /// Where the hosts are known
+    /// Source of the hosts' reports
     #[command(flatten)]
     source: FleetSource,
     /// How the report is written
     #[arg(long, value_enum, default_value_t = FleetFormat::Table)]
     format: FleetFormat,
-    /// How many of the hosts that have lost the most are named
+    /// Number of hosts to list, those with the largest losses first
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=10_000))]
     worst: u16,
-    /// End with 3 where this is found; may be given several times
+    /// End with 3 if this is found; may be given several times
     #[arg(long, value_enum, value_name = "WHAT")]
     fail_on: Vec<Finding>,
-    /// End with 0 although hosts, files or parts of answers are missing from the sums
+    /// Do not end with 1 because hosts, files or parts of answers are missing from the sums
     #[arg(long)]
     allow_incomplete: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Question {
-    /// Say which hosts can go from audit to enforce with no surprise, and what speaks against it on the others
+    /// List which hosts are ready to switch from audit to enforce, and why the others are not
     Readiness(readiness::Args),
 }
 
-/// Where the hosts are known.
+/// Source of the hosts' reports.
 #[derive(clap::Args, Debug)]
 struct FleetSource {
     /// Ask the Prometheus (or Thanos, or Mimir) at URL
@@ -73,16 +73,16 @@ struct FleetSource {
     /// Read the reports in DIR, one file of `scan --format json` for each host
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
-    /// FILE holds a token for Prometheus
+    /// Read a bearer token for Prometheus from FILE
     #[arg(long, value_name = "FILE", conflicts_with = "basic_auth_file")]
     bearer_token_file: Option<PathBuf>,
-    /// FILE holds `user:password` for Prometheus
+    /// Read `user:password` for Prometheus from FILE
     #[arg(long, value_name = "FILE")]
     basic_auth_file: Option<PathBuf>,
-    /// Trust the certificate authorities in FILE, in place of this host's
+    /// Trust the certificate authorities in FILE instead of this host's
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// How long each question may take
+    /// Time limit of each query
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     timeout: Duration,
 }
@@ -176,7 +176,7 @@ pub(in crate::cli::command) struct FleetReport {
     regressed: bool,
     /// Sums over the hosts that were counted.
     totals: FleetTotals,
-    /// Hosts by the guard's mode; `unknown` where no agent tells it.
+    /// Hosts by the guard's mode; `unknown` if no agent reports it.
     modes: BTreeMap<String, u64>,
     /// The dearest first.
     releases: Vec<Release>,
@@ -188,7 +188,7 @@ pub(in crate::cli::command) struct FleetReport {
     not_effective: Truncated<String>,
     /// What is missing from the sums.
     not_counted: Truncated<HostProblem>,
-    /// What Prometheus had to say of its answers.
+    /// Warnings that Prometheus sent with its answers.
     warnings: Truncated<String>,
 }
 
@@ -216,7 +216,7 @@ impl FleetReport {
     fn short(&self) -> Option<String> {
         let (missing, warnings) = (self.not_counted.count, self.warnings.count);
         match (self.totals.hosts, missing, warnings) {
-            (0, 0, 0) => Some("no host is known, so that the sums say nothing".to_owned()),
+            (0, 0, 0) => Some("no host is known".to_owned()),
             (_, 0, 0) => None,
             (_, _, 0) => Some(format!("the sums are short: {missing} of the hosts or files could not be counted")),
             (_, _, _) => Some(format!(
@@ -260,13 +260,13 @@ fn more<T>(word: &str, named: &Truncated<T>) -> Option<String> {
 
 const RELEASES: [&str; 9] =
     ["KERNEL", "FOR EACH PAGE", "MORE PER TIB", "HOSTS", "OVERSIZE HOSTS", "NAMESPACES", "LOST", "DRAM", "RETURNED"];
-const WORST: [&str; 6] = ["HOST", "CLUSTER", "KERNEL", "NAMESPACES", "LOST", "PLAN GIVES BACK"];
+const WORST: [&str; 6] = ["HOST", "CLUSTER", "KERNEL", "NAMESPACES", "LOST", "PLAN RETURNS"];
 
 fn render(report: &FleetReport) -> String {
     let totals = &report.totals;
     let mut text = format!(
         "{}, {} of {}: {} usable, {} reserved, {} of it lost.\n\
-         On {} something is oversize; `pfnwatch plan` there gives back {} in all.\n",
+         On {} something is oversize; `pfnwatch plan` there returns {} in total.\n",
         Plural(totals.hosts, "host"),
         Plural(totals.sums.namespaces, "namespace"),
         Bytes(totals.sums.size_bytes),

@@ -42,10 +42,10 @@ pub struct Args {
     /// A .deb, .rpm, libnvdimm.ko (plain, .gz, .xz, .zst), kernel image, /lib/modules/VERSION, or a root with kernels
     #[arg(value_name = "PATH", required_unless_present = "running")]
     files: Vec<PathBuf>,
-    /// Ask the kernel that runs: its code (as root), its module file, its release
+    /// Check the running kernel: its code (as root), its module file, its release
     #[arg(long)]
     running: bool,
-    /// What ends with exit code 3
+    /// The weakest verdict that ends with exit code 3
     #[arg(long, value_name = "VERDICT", value_enum, default_value_t = FailOn::Regressed)]
     fail_on: FailOn,
     /// How to write the report
@@ -202,7 +202,7 @@ fn describe_evidence(evidence: &Evidence) -> String {
 pub(in crate::cli::command) struct KernelDocument<'a> {
     /// The kernels that were looked at.
     kernels: Vec<KernelRow<'a>>,
-    /// The paths that gave none.
+    /// The paths without a kernel.
     failures: Vec<FailedFile<'a>>,
 }
 
@@ -212,28 +212,28 @@ pub(in crate::cli::command) struct KernelDocument<'a> {
 struct KernelRow<'a> {
     /// Its release.
     release: &'a str,
-    /// Does it reserve more than it should?
+    /// Whether it reserves more than it should.
     verdict: KernelVerdict,
-    /// What it reserves for each page with map=dev, in bytes; null where that is not known.
+    /// What it reserves for each page with map=dev, in bytes; null if unknown.
     max_struct_page_bytes: Option<u64>,
-    /// The same with the parameter `page_struct_override`; null where the kernel has none.
+    /// The same with the parameter `page_struct_override`; null if the kernel does not have it.
     overridden_struct_page_bytes: Option<u64>,
-    /// Whether the parameter is set on the kernel that runs; null for other kernels, and where there is none.
+    /// Whether the parameter is set on the running kernel; null for other kernels, and if there is no such parameter.
     page_struct_override: Option<bool>,
     /// Its `sizeof(struct page)` in bytes.
     struct_page_bytes: Option<u64>,
     /// What a namespace of 1 TiB with map=dev loses against the ideal, in bytes.
     loss_per_tib_bytes: Option<u64>,
-    /// What says so, the strongest first.
+    /// The evidence for it, the strongest first.
     evidence: Vec<EvidenceRow<'a>>,
-    /// What says something else.
+    /// Evidence that contradicts it.
     conflicts: Vec<EvidenceRow<'a>>,
     /// What its code does with a memmap in DRAM when its device is disabled: `returned` or `not_returned`; null if the code does
     /// not show it.
     memmap_in_dram: Option<&'static str>,
     /// Each known defect of kernels, and whether this kernel has it.
     defects: Vec<DefectRow>,
-    /// What could not be asked, and why.
+    /// Evidence that could not be read, and why.
     problems: &'a [String],
 }
 
@@ -243,30 +243,30 @@ struct KernelRow<'a> {
 struct EvidenceRow<'a> {
     /// `release`, `module file`, `running code` or `observed block`: the later, the stronger.
     source: &'static str,
-    /// What it says that is reserved for each page, in bytes.
+    /// The bytes reserved for each page according to it.
     max_struct_page_bytes: u64,
     /// The same with `page_struct_override`.
     overridden_struct_page_bytes: Option<u64>,
     /// In words.
     text: String,
-    /// The function whose code says so.
+    /// The function whose code shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     function: Option<&'a str>,
-    /// Where the instruction lies that stores the size.
+    /// Address of the instruction that stores the size.
     #[serde(skip_serializing_if = "Option::is_none")]
     store_address: Option<u64>,
-    /// Where the instruction lies that multiplies by it, where there is one.
+    /// Address of the instruction that multiplies by it, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     shift_address: Option<Option<u64>>,
     /// The file that the code was read from.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a str>,
-    /// The module's build-id, in hex; null where it has none.
+    /// The module's build-id, in hex; null if it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     build_id: Option<Option<&'a str>>,
 }
 
-/// A path that gave no kernel.
+/// A path without a kernel.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KernelFailure"))]
 struct FailedFile<'a> {

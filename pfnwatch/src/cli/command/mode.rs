@@ -17,10 +17,10 @@ use crate::os::paths::Paths;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sudo pfnwatch mode                                     which mode is in force, since when, set by whom
+  sudo pfnwatch mode                                     show the mode in force, since when, and who set it
   sudo pfnwatch mode enforce --reason 'rollout, step 2'  refuse oversize creations from now on
   sudo pfnwatch mode audit --reason 'restore of db3'     report them only
-  sudo pfnwatch mode configured                          the configuration's mode again, now and after each reload
+  sudo pfnwatch mode configured                          use the configuration's mode again, now and after each reload
 
 A change is in force when the command ends, and it is an event. It outlives a reload of the configuration, and with \
 on_agent_exit = \"hold\" a restart of the agent as well, until a person changes it. If this kernel cannot enforce, nothing is \
@@ -28,10 +28,10 @@ changed.
 
 Exit codes: 0 success; 1 error, or no agent runs; 2 wrong usage; 4 enforce is not effective, or this host cannot enforce.")]
 pub struct Args {
-    /// The mode from now on; without it the mode is printed
+    /// The new mode; without it, the mode in force is printed
     #[arg(value_enum)]
     mode: Option<ModeChoice>,
-    /// Why: it stands in the event
+    /// Reason, recorded in the event
     #[arg(long, value_name = "TEXT", requires = "mode")]
     reason: Option<String>,
     /// How to write the answer

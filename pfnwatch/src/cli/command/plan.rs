@@ -33,7 +33,7 @@ use super::predict::{PageCost, page_cost, parameters};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sudo pfnwatch plan                  what each rebuild gives back, in which order, and the commands
+  sudo pfnwatch plan                  what each rebuild returns, in which order, and the commands
   sudo pfnwatch plan namespace0.0     of one namespace alone
   pfnwatch plan --max-struct-page 64  as under a kernel without the regression
   sudo pfnwatch plan --format json
@@ -47,10 +47,10 @@ pub struct Args {
     /// Only these namespaces
     #[arg(value_name = "NAMESPACE")]
     namespaces: Vec<String>,
-    /// Bytes that the kernel reserves for each page, in place of what the running kernel tells
+    /// Compute with BYTES reserved for each page, instead of the running kernel's
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=4096))]
     max_struct_page: Option<u64>,
-    /// Write the plan into a new file too, as a script for root that rebuilds each with the map that it has
+    /// Also write the plan into a new file, as a script for root; it rebuilds each namespace with its present map
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
     /// How to write the plan

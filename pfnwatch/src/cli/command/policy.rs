@@ -39,7 +39,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Validate a configuration and say in words what it means; with --against, what it would have denied
+    /// Check a configuration and explain it in words; with --against, list what it would have denied
     Check(Check),
 }
 
@@ -64,19 +64,19 @@ struct Check {
     /// The configuration
     #[arg(value_name = "FILE", default_value = DEFAULT_PATH)]
     file: PathBuf,
-    /// Take drop-ins (*.toml, in the order of their names) from DIR [default: conf.d beside FILE]
+    /// Read drop-ins (*.toml, in the order of their names) from DIR [default: conf.d beside FILE]
     #[arg(long, value_name = "DIR")]
     config_dir: Option<PathBuf>,
-    /// Say what the policy would have done about what was made already
+    /// List what the policy would have done about existing namespaces or recorded creations
     #[arg(long, value_enum)]
     against: Option<Comparand>,
-    /// The events, as `pfnwatch run --format json` writes them, instead of the event store's; - for standard input
+    /// Read events from FILE, as `pfnwatch run --format json` writes them, instead of the event store; - for standard input
     #[arg(long, value_name = "FILE", requires = "against")]
     events: Option<PathBuf>,
     /// How to write the answer
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// --against scan: load no eBPF program; the info blocks of enabled namespaces are not read, and sysfs has to do
+    /// --against scan: load no eBPF program; sysfs is used instead of the info blocks of enabled namespaces
     #[arg(long)]
     without_ebpf: bool,
     /// Where the event store is
@@ -84,16 +84,16 @@ struct Check {
     store: StoreArgs,
 }
 
-/// What a policy is held against.
+/// What a policy is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Comparand {
     /// The namespaces that this host has, as they are
     Scan,
-    /// The events of an agent, out of its event store unless --events says otherwise
+    /// The events in the agent's event store, or in the file of --events
     Events,
 }
 
-/// What is said of a configuration that is not valid.
+/// The report about an invalid configuration.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(in crate::cli::command) struct RejectedPolicy<'a> {

@@ -71,7 +71,7 @@ pub struct Args {
     /// Physical address of the namespace's first byte, decimal or 0x…; an aligned one unless given
     #[arg(long, value_name = "ADDR", value_parser = parse_address, conflicts_with = "region")]
     start: Option<u64>,
-    /// Bytes that the kernel reserves for each page, in place of what the running kernel tells
+    /// Compute with BYTES reserved for each page, instead of the running kernel's
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=4096))]
     max_struct_page: Option<u64>,
     /// Take start, free space and alignment from a region of this host
@@ -83,7 +83,7 @@ pub struct Args {
     /// With --device and --mode system-ram: have the memmap on the device
     #[arg(long, requires = "device")]
     memmap_on_memory: bool,
-    /// Take the size as `ndctl create-namespace --size` does: refused where it does not fit the region's alignment
+    /// Treat the size as `ndctl create-namespace --size` does: refuse it if it does not fit the region's alignment
     #[arg(long)]
     ndctl_size: bool,
     /// How to write the answer
@@ -194,7 +194,7 @@ fn size(args: &Args, site: &Site, template: &Geometry, host: &KernelParameters) 
         notes.push(format!("sizes are those that ndctl takes of {assumed}"));
     }
     if let Some(usable) = args.usable {
-        let unknown = "what this kernel reserves for each page is not known: run as root, or say --max-struct-page";
+        let unknown = "what this kernel reserves for each page is not known: run as root, or give --max-struct-page";
         let known = if template.map == Map::Mem { Some(0) } else { host.max_struct_page };
         let size = site.size_for_usable(usable, template, known.context(unknown)?, &rules)?;
         notes.push(format!("the size to type is --size={size}, for {} usable", Bytes(usable)));
@@ -250,7 +250,7 @@ pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts)
             "the evidence contradicts itself: `pfnwatch kernel --running` shows it".to_owned()
         }
         Some(best) => best.source.to_string(),
-        None if told.problems.is_empty() => "nothing on this host tells".to_owned(),
+        None if told.problems.is_empty() => "nothing on this host shows it".to_owned(),
         None => told.problems.join("; "),
     };
     PageCost { bytes, evidence, allows_empty: told.allows_empty }

@@ -32,16 +32,16 @@ use crate::store::EventStore;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  pfnwatch run                   watch, one line for each event
+  pfnwatch run                   print one line for each event
   pfnwatch run --format json     the same as JSON lines, for programs
 
-It needs root. Where libnvdimm is not loaded it waits for it.
-Exit codes: 0 ended by SIGTERM or SIGINT, 1 error, 2 wrong usage, 4 this host cannot be observed.")]
+It needs root. If libnvdimm is not loaded, it waits until it is.
+Exit codes: 0 ended by SIGTERM or SIGINT; 1 error; 2 wrong usage; 4 this host cannot be observed.")]
 pub struct Args {
-    /// How events are written to standard output
+    /// Format of the events on standard output
     #[arg(long, value_enum, default_value_t = LogFormat::Line)]
     format: LogFormat,
-    /// Where events are written to: a service of systemd gets them with fields in journald
+    /// Where to write events: as a systemd service, to journald with fields
     #[arg(long, value_enum, default_value_t = LogTarget::Auto)]
     log: LogTarget,
     /// Take BTF from DIR/vmlinux and DIR/libnvdimm, for a kernel that ships none
@@ -53,10 +53,10 @@ pub struct Args {
     /// Let the eBPF programs write debug messages to the log (see RUST_LOG)
     #[arg(long)]
     debug_ebpf: bool,
-    /// How often the guard is made to prove that it fires: 1s to 1day
+    /// How often to test that the guard runs: 1s to 1day
     #[arg(long, value_name = "TIME", default_value = "5min", value_parser = parse_self_test_interval)]
     prove_every: Duration,
-    /// How many info blocks the guard can know of: one for each namespace
+    /// Size of the guard's table of info blocks: one entry for each namespace
     #[arg(long, value_name = "NUMBER", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     known_blocks: u32,
     /// Attach the guard twice, as on a kernel that may skip a program (up to Linux 6.1.53): for tests
@@ -140,7 +140,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let Loaded { config, hash, files } = args.config.load().map_err(with_redacted_quotes)?;
     let policy = config.policy();
     require_observable(args, paths, policy.mode)?;
-    // Read once, for the facts and for the first attachment, and then given back.
+    // Read once, for the facts and for the first attachment, and then freed.
     let (types, facts) = thread::scope(|scope| {
         // Where no thread can be had, it is found out later.
         let _ = thread::Builder::new().spawn_scoped(scope, probe_features);

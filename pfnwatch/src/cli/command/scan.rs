@@ -35,12 +35,12 @@ use crate::sysfs::inventory::SysfsRoots;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  pfnwatch scan                          what is reserved, what should be, and a bar for each namespace
+  pfnwatch scan                          each namespace with its reservation, the ideal and a bar
   sudo pfnwatch scan                     exact: only root can read the addresses
-  pfnwatch scan --only devices           CXL memory, soft-reserved memory: all that no namespace owns
+  pfnwatch scan --only devices           CXL memory and soft-reserved memory: what no namespace owns
   pfnwatch scan --format json | jq '.namespaces[] | select(.verdict == \"oversize\")'
   sudo pfnwatch scan --format json > before.json; sudo pfnwatch scan --against before.json
-                                         after another kernel, or on another host: what costs more than it did
+                                         under another kernel or on another host: what costs more than before
   pfnwatch scan --format prom --output /var/lib/prometheus/node-exporter/pfnwatch.prom
 
 Exit codes: 0 nothing found; 1 error; 2 wrong usage; 3 something is oversize, or costs more than in FILE.")]
@@ -48,19 +48,19 @@ pub struct Args {
     /// How the report is written
     #[arg(long, value_enum, default_value_t = ScanFormat::Table)]
     format: ScanFormat,
-    /// Write to FILE in place of standard output; a reader sees the old report or the new one, never a part
+    /// Write to FILE instead of standard output; it is replaced atomically
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// List only namespaces, or only devices that no namespace owns
     #[arg(long, value_enum, conflicts_with = "against")]
     only: Option<Only>,
-    /// Compare with FILE, a report that `scan --format json` has written: on another day, or on another host
+    /// Compare with FILE, an earlier report of `scan --format json`, of this host or another one
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
-    /// Struct page size that the ideal is computed with, in bytes, in place of the configuration's
+    /// Struct page size of the ideal, in bytes, instead of the configuration's
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=4096))]
     reference_struct_page: Option<u64>,
-    /// Load no eBPF program and ask no agent: the info blocks of enabled namespaces are not read, and sysfs has to do
+    /// Load no eBPF program and ask no agent: sysfs is used instead of the info blocks of enabled namespaces
     #[arg(long)]
     without_ebpf: bool,
     /// The agent that is asked for the info blocks of enabled namespaces, so that no program is loaded

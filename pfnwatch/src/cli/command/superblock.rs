@@ -252,15 +252,15 @@ fn map(block: &InfoBlock) -> Option<&'static str> {
     })
 }
 
-/// An info block, field by field, with what the formula says to it.
+/// An info block, field by field, with the result of the formula.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SuperblockDocument"))]
 pub(super) struct SuperblockDocument<'a> {
-    /// Where the block was found in its file, in bytes.
+    /// Offset of the block in its file, in bytes.
     offset_bytes: u64,
     /// `fsdax` or `devdax`.
     mode: &'static str,
-    /// Where the memmap lives: `dev` or `mem`; null for a mode that no kernel knows.
+    /// Where the memmap is: `dev` or `mem`; null for a mode that no kernel knows.
     map: Option<&'static str>,
     /// The version of its layout: `1.4`.
     version: String,
@@ -280,24 +280,24 @@ pub(super) struct SuperblockDocument<'a> {
     align_bytes: u64,
     /// The block's page size; null in blocks of before minor version 4.
     page_size_bytes: Option<u32>,
-    /// The block's `page_struct_size`: what its kernel reserved for each page, in bytes.
+    /// The block's `page_struct_size`: the bytes that its kernel reserved for each page.
     page_struct_size_bytes: u16,
-    /// Whether its checksum is right: a kernel takes it for no block where it is not.
+    /// Whether its checksum is right: else a kernel does not recognise it as a block.
     checksum_right: bool,
     /// `start_pad + dataoff`; null where the fields contradict each other.
     reservation_bytes: Option<u64>,
-    /// What the same geometry gets at a struct page of 64 bytes.
+    /// The reservation of the same geometry at a struct page of 64 bytes.
     ideal_bytes: Option<u64>,
     /// reservation - ideal, never negative.
     excess_bytes: Option<u64>,
-    /// Whether it is what a kernel of today makes of this geometry with the block's own `page_struct_size`; null for a block that
-    /// replaces a missing one.
+    /// Whether it is what a current kernel writes for this geometry with the block's own `page_struct_size`; null for
+    /// a block that replaces a missing one.
     follows_formula: Option<bool>,
     /// How the block contradicts its namespace, in words.
     geometry_mismatch: Option<String>,
     /// Other remarks: the readings, if the block does not show which is right; that no kernel wrote it.
     notes: Vec<String>,
-    /// Whether a kernel would take it; null if its checksum is wrong, and if none was asked.
+    /// Whether a kernel would accept it; null if its checksum is wrong, or if no kernel was given.
     kernel: Option<&'a BlockAnswer>,
 }
 

@@ -150,9 +150,9 @@ fn check_status(status: StatusCode, location: Option<&str>, text: &str) -> anyho
             "it does not take who asks: is --bearer-token-file or --basic-auth-file right?".to_owned()
         }
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-            "there is no query API: the URL is what stands before /api/v1".to_owned()
+            "there is no query API: the URL is the part before /api/v1".to_owned()
         }
-        // Prometheus says what is wrong with a question in the same form as it answers one.
+        // Prometheus answers a wrong query in the same form as a right one.
         _ => match parse(text) {
             Err(error) => return Err(error.context(format!("it answered {status}"))),
             Ok(_) => "and sent data all the same, which is not taken".to_owned(),

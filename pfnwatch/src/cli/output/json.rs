@@ -24,7 +24,7 @@ impl Format {
     }
 }
 
-// Without a doc comment: what is said of the content is what a schema says of the whole.
+// Without a doc comment: the schema of the whole uses the description of the content.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Document<'a, T> {

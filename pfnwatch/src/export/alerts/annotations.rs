@@ -65,7 +65,7 @@ pub(super) fn namespace_regression(it: &NamespaceKey, regression: &Regression) -
     let it = regression;
     let summary = format!("{namespace} reserves {} more than it did", Bytes(it.lost_bytes()));
     let description = format!(
-        "{namespace} of {} reserves {} under {}, and reserved {} under {}: {} more. `pfnwatch plan {namespace}` says how to \
+        "{namespace} of {} reserves {} under {}, and reserved {} under {}: {} more. `pfnwatch plan {namespace}` prints how to \
          get them back.",
         exact_bytes(*size_bytes),
         exact_bytes(it.after.reservation_bytes),
@@ -106,7 +106,7 @@ pub(super) fn oversize(assessed: &AssessedNamespace, release: &str) -> Annotatio
     let summary = format!("{name} wastes {}", excess.map_or_else(|| "capacity".to_owned(), |it| Bytes(it).to_string()));
     let description = format!(
         "{name} of {} reserves {} and should reserve {}: {} are lost. {}. Judged under Linux {release}. `pfnwatch plan {name}` \
-         says how to get them back.",
+         prints how to get them back.",
         known(size),
         known(reservation),
         known(ideal),
@@ -132,8 +132,8 @@ pub(super) fn blind(agent: &AgentStatus) -> Annotations {
     let reason = agent.reason.as_deref().unwrap_or("no reason is known");
     let summary = "pfnwatch is up and sees nothing".to_owned();
     let description = format!(
-        "The agent on Linux {} cannot observe: {reason}. Nothing is reported and nothing guarded until that is mended; \
-         `pfnwatch doctor` says what is missing.",
+        "The agent on Linux {} cannot observe: {reason}. Until that is fixed, nothing is reported and nothing is guarded; \
+        `pfnwatch doctor` reports what is missing.",
         agent.kernel
     );
     (summary, description)
@@ -143,8 +143,8 @@ pub(super) fn not_effective(status: &Status) -> Annotations {
     let reason = status.ineffective_reason.as_deref().unwrap_or("no reason is known");
     let summary = "The mode is enforce, and oversize namespaces are not refused".to_owned();
     let description = format!(
-        "The mode is enforce since {} (set by {}), and the guard does not guard: {reason}. `pfnwatch doctor --enforce` says \
-         what is missing.",
+        "The mode is enforce since {} (set by {}), and the guard does not guard: {reason}. `pfnwatch doctor --enforce` reports \
+        what is missing.",
         status.mode.since, status.mode.by
     );
     (summary, description)
@@ -164,7 +164,7 @@ pub(super) fn mode_overridden(mode: &ModeStatus, configured: Mode) -> Annotation
 pub(super) fn policy_invalid(status: &Status, error: &str) -> Annotations {
     let summary = "The configuration is wrong, and the one before it stays in force".to_owned();
     let description = format!(
-        "{} was not taken: {}. In force is what was read at {}. `pfnwatch policy check` says what is wrong.",
+        "{} was not loaded: {}. The configuration read at {} is in force. `pfnwatch policy check` reports what is wrong.",
         status.policy.file.as_deref().unwrap_or("The configuration"),
         redact_quotes(error),
         status.policy.since
@@ -176,7 +176,7 @@ pub(super) fn store_failing(store: &StoreHealth, error: &str) -> Annotations {
     let file = store.file.as_ref().map_or_else(|| "The event store".to_owned(), |file| file.display().to_string());
     let summary = "pfnwatch cannot write its event store".to_owned();
     let description = format!(
-        "{file} takes nothing: {error}. {} events were told that are not in it. Observing and guarding go on; capacity \
+        "{file} cannot be written: {error}. {} reported events are not in it. Observing and guarding go on; capacity \
          regressions cannot be assessed, and alerts that are not delivered are lost if the agent ends.",
         store.uncommitted
     );
@@ -187,8 +187,8 @@ pub(super) fn conflict(status: &Status) -> Annotations {
     let known = &status.max_struct_page;
     let summary = "What the kernel reserves for each page is in doubt".to_owned();
     let description = format!(
-        "On Linux {} {} says one thing of MAX_STRUCT_PAGE_SIZE, and {} another. The guard judges by what the kernel was seen \
-         to write, or not at all.",
+        "On Linux {}, {} contradicts {} about MAX_STRUCT_PAGE_SIZE. The guard uses the value that the kernel was seen to write, \
+        or does not judge.",
         status.agent.kernel,
         list(&known.evidence),
         list(&known.conflicting_evidence),

@@ -155,7 +155,7 @@ impl Dispatcher {
         };
         match outcome {
             DeliveryResult::Delivered => {
-                // It has just heard of this one: the rest is said again in its time.
+                // The receiver has just got this alert: the others are sent again when they are due.
                 line.stats.delivered += 1;
                 if let Some(id) = self.outbox.take(number).and_then(|waiting| waiting.id) {
                     keeper.forget(id);
@@ -183,7 +183,7 @@ impl Dispatcher {
         let Message { receiver, alert, .. } = &waiting.message;
         let state = waiting.message.state();
         tracing::error!(
-            "the receiver {receiver} was NOT told that {} is {state} ({}): {why}",
+            "the receiver {receiver} did NOT get the message that {} is {state} ({}): {why}",
             alert.name,
             waiting.fingerprint
         );

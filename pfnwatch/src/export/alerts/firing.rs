@@ -106,7 +106,7 @@ impl FiringAlerts {
             let begun = FiringAlert { alert: alert.clone(), since: now, sent_to: BTreeSet::new() };
             let begins = !self.alerts.contains_key(&fingerprint);
             let stood = self.alerts.entry(fingerprint.clone()).or_insert(begun);
-            // Of the labels nothing can have changed; what is said of it may be about other bytes by now.
+            // The labels cannot have changed; the annotations may have other numbers by now.
             stood.alert.annotations.clone_from(&alert.annotations);
             let untold: Vec<String> = receivers.iter().filter(|name| !stood.sent_to.contains(*name)).cloned().collect();
             if begins || !untold.is_empty() {

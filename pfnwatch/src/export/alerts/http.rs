@@ -178,13 +178,13 @@ pub(crate) struct ForWebhook<'a> {
     fingerprint: String,
     /// `firing` or `resolved`.
     status: &'static str,
-    /// What tells it from other alerts: `alertname`, `instance`, `severity`, and which namespace where it is about one.
+    /// Labels that identify the alert: `alertname`, `instance`, `severity`, and the namespace if it concerns one.
     labels: &'a AlertLabels,
     /// `summary`, `description` and `runbook_url`.
     annotations: &'a BTreeMap<String, String>,
-    /// Since when it stands, or stood: RFC 3339 in UTC.
+    /// When it began to fire: RFC 3339 in UTC.
     starts_at: String,
-    /// When it ended; null where it stands.
+    /// When it was resolved; null while it is firing.
     ends_at: Option<String>,
 }
 

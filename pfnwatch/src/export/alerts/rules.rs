@@ -16,7 +16,7 @@ const MAX_ALERTS_OF_NAME: usize = 256;
 #[derive(Debug, Default)]
 pub struct Findings {
     pub firing: Vec<Alert>,
-    /// How many alerts are left out because there are too many of their name. Those that fire already have not ended.
+    /// Alerts that are left out because there are too many with their name. Those that fire already have not ended.
     pub omitted: usize,
     /// Alerts that cannot be evaluated for any namespace: not seen does not mean ended.
     pub(super) unevaluable: BTreeSet<AlertName>,

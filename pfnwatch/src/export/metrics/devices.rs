@@ -18,27 +18,27 @@ const GAUGES: [Gauge; 7] = [
     },
     Gauge {
         name: "pfnwatch_device_usable_bytes",
-        help: "What programs can use of the device.",
+        help: "Bytes of the device that programs can use.",
         value: |it| it.memory.usable,
     },
     Gauge {
         name: "pfnwatch_device_online_bytes",
-        help: "What of the device is in use as system RAM.",
+        help: "Bytes of the device in use as system RAM.",
         value: |it| it.memory.online,
     },
     Gauge {
         name: "pfnwatch_device_offline_bytes",
-        help: "What of the device is added as system RAM, and offline.",
+        help: "Bytes of the device that are added as system RAM and offline.",
         value: |it| it.memory.offline,
     },
     Gauge {
         name: "pfnwatch_device_stranded_bytes",
-        help: "What of the device cannot be system RAM because it does not fill a memory block.",
+        help: "Bytes of the device that cannot be system RAM because they do not fill a memory block.",
         value: |it| it.memory.stranded,
     },
     Gauge {
         name: "pfnwatch_device_memmap_device_bytes",
-        help: "What the memmap takes of the device itself.",
+        help: "Bytes that the memmap takes on the device itself.",
         value: |it| it.memory.on_device(),
     },
     Gauge {
@@ -59,16 +59,20 @@ pub(super) fn families(scan: &ScanResult) -> Vec<Family> {
     families.extend([
         sum("pfnwatch_host_devices", "Devices of this host that no namespace owns.", totals.devices),
         sum("pfnwatch_host_device_size_bytes", "Sum of the devices' sizes.", totals.size_bytes),
-        sum("pfnwatch_host_device_online_bytes", "Sum of what is in use as system RAM.", totals.online_bytes),
-        sum("pfnwatch_host_device_stranded_bytes", "Sum of what does not fill memory blocks.", totals.stranded_bytes),
+        sum("pfnwatch_host_device_online_bytes", "Sum of the bytes in use as system RAM.", totals.online_bytes),
+        sum(
+            "pfnwatch_host_device_stranded_bytes",
+            "Sum of the stranded bytes, which do not fill a memory block.",
+            totals.stranded_bytes,
+        ),
         sum(
             "pfnwatch_host_device_memmap_dram_bytes",
-            "Sum of the DRAM that holds struct pages of devices, of those of which it is known.",
+            "Sum of the DRAM that holds struct pages of devices, as far as it is known.",
             totals.memmap_dram_bytes,
         ),
         sum(
             "pfnwatch_host_device_memmap_dram_unknown",
-            "Devices of which the DRAM for struct pages is unknown.",
+            "Devices for which the DRAM for struct pages is unknown.",
             totals.memmap_dram_unknown,
         ),
     ]);

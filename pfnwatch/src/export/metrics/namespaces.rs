@@ -19,7 +19,7 @@ const GAUGES: [Gauge; 9] = [
     },
     Gauge {
         name: "pfnwatch_namespace_usable_bytes",
-        help: "What can be stored in the namespace.",
+        help: "Usable bytes of the namespace.",
         value: |it| it.assessment.numbers.usable,
     },
     Gauge {
@@ -34,12 +34,12 @@ const GAUGES: [Gauge; 9] = [
     },
     Gauge {
         name: "pfnwatch_namespace_excess_bytes",
-        help: "What is reserved more than the ideal.",
+        help: "Excess: reservation minus ideal.",
         value: |it| it.assessment.numbers.excess,
     },
     Gauge {
         name: "pfnwatch_namespace_unused_bytes",
-        help: "What is reserved more than the running kernel's struct page needs.",
+        help: "Reserved bytes that the running kernel's struct page does not need.",
         value: |it| it.assessment.numbers.unused,
     },
     Gauge {
@@ -49,12 +49,12 @@ const GAUGES: [Gauge; 9] = [
     },
     Gauge {
         name: "pfnwatch_namespace_oversize",
-        help: "1 where the excess passes both thresholds.",
+        help: "1 if the excess is above both thresholds.",
         value: |it| Some(u64::from(it.assessment.verdict == Verdict::Oversize)),
     },
     Gauge {
         name: "pfnwatch_namespace_unknown",
-        help: "1 where there is no verdict.",
+        help: "1 if there is no verdict.",
         value: |it| Some(u64::from(it.assessment.verdict == Verdict::Unknown)),
     },
 ];
@@ -128,24 +128,28 @@ fn host(scan: &ScanResult) -> [Family; 10] {
     [
         sum("pfnwatch_host_namespaces", "Namespaces on this host.", totals.namespaces),
         sum("pfnwatch_host_size_bytes", "Sum of the namespaces' sizes.", totals.size_bytes),
-        sum("pfnwatch_host_usable_bytes", "Sum of what can be stored.", totals.usable_bytes),
+        sum("pfnwatch_host_usable_bytes", "Sum of the usable bytes.", totals.usable_bytes),
         sum("pfnwatch_host_reservation_bytes", "Sum of the namespaces' reservations.", totals.reservation_bytes),
         sum("pfnwatch_host_ideal_bytes", "Sum of the ideal reservations.", totals.ideal_bytes),
         sum("pfnwatch_host_excess_bytes", "Sum of the namespaces' excess.", totals.excess_bytes),
-        sum("pfnwatch_host_unused_bytes", "Sum of what the running kernel has no use for.", totals.unused_bytes),
+        sum(
+            "pfnwatch_host_unused_bytes",
+            "Sum of the reserved bytes that the running kernel does not use.",
+            totals.unused_bytes,
+        ),
         sum(
             "pfnwatch_host_memmap_dram_bytes",
-            "Sum of the DRAM that holds struct pages of namespaces, of those of which it is known.",
+            "Sum of the DRAM that holds struct pages of namespaces, as far as it is known.",
             totals.memmap_dram_bytes,
         ),
         sum(
             "pfnwatch_host_memmap_dram_unknown",
-            "Namespaces of which the DRAM for struct pages is unknown.",
+            "Namespaces for which the DRAM for struct pages is unknown.",
             totals.memmap_dram_unknown,
         ),
         sum(
             "pfnwatch_host_oversize",
-            "1 where a namespace, or all of them together, are oversize.",
+            "1 if a namespace, or the host as a whole, is oversize.",
             u64::from(scan.verdict == Verdict::Oversize),
         ),
     ]

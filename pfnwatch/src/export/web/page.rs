@@ -45,7 +45,7 @@ pub(super) fn render(view: &View) -> String {
                 footer {
                     p {
                         "pfnwatch " (agent.version) " · " a href="/metrics" { "metrics" } " · " a href="/readyz" { "ready?" }
-                        " · this page loads itself anew every " (REFRESH_S) " s"
+                        " · this page reloads every " (REFRESH_S) " s"
                     }
                 }
             }

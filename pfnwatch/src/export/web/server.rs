@@ -147,7 +147,7 @@ impl Web {
 
 async fn accept_connections(listener: tokio::net::TcpListener, snapshots: Arc<SnapshotCache>, limits: Limits) {
     let mut connections = JoinSet::new();
-    // Whether the last try to accept failed: that is said once.
+    // Whether the last try to accept failed: only the first failure is logged.
     let mut failing = false;
     loop {
         tokio::select! {

@@ -139,7 +139,7 @@ async fn the_slow_are_sent_away_and_the_rest_is_served() {
     sleep(Duration::from_millis(50)).await;
     let busy = served.get("/healthz", "").await;
     assert!(busy.is_empty() || busy.starts_with("HTTP/1.1 503"), "{busy}");
-    // Each is told, or cut off, once its time is over.
+    // Each gets an answer, or is closed, once its time is over.
     for mut stream in slow {
         let mut said = Vec::new();
         let _ = timeout(TIMEOUT, stream.read_to_end(&mut said)).await.expect("it closes");

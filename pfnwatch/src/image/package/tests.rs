@@ -133,7 +133,7 @@ proptest! {
     ) {
         for mut package in [deb(&FILES), rpm(&FILES), rpm_with_requires(&["kernel-core"], &FILES)] {
             for (at, byte) in &changes {
-                // The first eight bytes say which kind it is.
+                // The first eight bytes are the magic of its kind.
                 let at = 8 + at.index(package.len() - 8);
                 package[at] = *byte;
             }

@@ -154,7 +154,7 @@ fn sections(bytes: &[u8], split: bool) -> Result<(Range<usize>, Range<usize>), P
     let types = header_bytes + type_offset..header_bytes + type_offset + type_bytes;
     let strings = header_bytes + string_offset..header_bytes + string_offset + string_bytes;
     if header_bytes < HEADER_BYTES {
-        return damaged("its header says that it is shorter than a header");
+        return damaged("its header has a length below that of a header");
     }
     if types.end > bytes.len() || strings.end > bytes.len() {
         return damaged("a section reaches beyond the file's end");

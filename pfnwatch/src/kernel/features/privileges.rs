@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(nobody.missing(), ["CAP_BPF", "CAP_PERFMON"]);
         assert_eq!(parse("0000008000000000", "1000", HOST).unwrap().missing(), ["CAP_PERFMON"]);
         assert!(parse("000000c000000000", "1000", HOST).unwrap().missing().is_empty());
-        assert!(parse("0000000000200000", "1000", HOST).unwrap().missing().is_empty(), "CAP_SYS_ADMIN stands for both");
+        assert!(parse("0000000000200000", "1000", HOST).unwrap().missing().is_empty(), "CAP_SYS_ADMIN includes both");
     }
 
     #[test]

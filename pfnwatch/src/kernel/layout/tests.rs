@@ -59,7 +59,7 @@ fn the_table_fills_every_field_of_the_layout_with_its_own_member() {
     let Resolution { layout, missing } = resolve(&ByHand::complete());
     assert_eq!(missing, []);
     assert_eq!(FIELDS, size_of::<Layout>() / size_of::<FieldOffset>(), "a row for each field");
-    // In the table's order the offsets are 0, 8, 16 …, and the layout's fields stand in the same order.
+    // In the table's order the offsets are 0, 8, 16 …, and the layout's fields have the same order.
     let text = format!("{layout:?}");
     let offsets: Vec<usize> =
         text.split("FieldOffset(").skip(1).map(|rest| rest.split(')').next().unwrap().parse().unwrap()).collect();

@@ -122,7 +122,7 @@ fn kprobes(host: &Features) -> Prerequisite {
     match (off, host.kprobes_armed) {
         (Some((seen, remedy)), _) => row(No, seen).remedy(remedy),
         (None, Some(_)) => row(Yes, "there, and switched on"),
-        // Only debugfs tells; they are on unless somebody switched them off.
+        // Only debugfs shows it; they are on unless somebody switched them off.
         (None, None) => row(Yes, "there"),
     }
 }
@@ -177,7 +177,7 @@ pub fn lockdown(lockdown: Option<&str>) -> Prerequisite {
         Some("confidentiality") => row(No, "confidentiality: the kernel lets nobody probe it".to_owned())
             .remedy("boot with lockdown=integrity, or none"),
         Some(level) => row(Yes, level.to_owned()),
-        None => row(Yes, "the kernel tells of none".to_owned()),
+        None => row(Yes, "the kernel reports none".to_owned()),
     }
 }
 

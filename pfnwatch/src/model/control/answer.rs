@@ -17,7 +17,7 @@ use crate::model::policy::{ExemptionSubject, Mode};
 use crate::model::restore_commands;
 use crate::model::status::Status;
 
-/// What the agent says where it did what was asked.
+/// The answer to a request that the agent carried out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -26,13 +26,13 @@ pub enum Response {
     Mode(ModeResponse),
     /// The exemption is in force.
     Allowed(Allowed),
-    /// The exemption is gone.
+    /// The exemption is revoked.
     Revoked(Revoked),
-    /// The baseline is another one.
+    /// The baseline is changed.
     BaselineAccepted(Box<AcceptedBaseline>),
-    /// How things stand.
+    /// The status.
     Status(Box<Status>),
-    /// How the alerts stand.
+    /// The firing alerts and their receivers.
     Alerts(Box<AlertsStatus>),
     /// The guard is not held any more.
     Released(Released),
@@ -50,7 +50,7 @@ pub struct ModeResponse {
     pub mode: Mode,
     /// The mode before.
     pub previous_mode: Mode,
-    /// Why an oversize creation would not be refused now; none if it would.
+    /// Why an oversize creation would not be refused now; null if it would.
     pub ineffective_reason: Option<String>,
 }
 
@@ -62,11 +62,11 @@ pub struct Allowed {
     pub id: u64,
     /// What it is for.
     pub subject: ExemptionSubject,
-    /// When it ends by the wall clock, in RFC 3339; none where one creation ends it.
+    /// When it expires by the wall clock, in RFC 3339; null if only a creation ends it.
     pub until: Option<String>,
 }
 
-/// An exemption was taken back.
+/// An exemption was revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Revoked {
@@ -78,7 +78,7 @@ pub struct Revoked {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AcceptedBaseline {
-    /// In words, with what it is about.
+    /// In words, with the object concerned.
     pub detail: String,
     /// What it cost before: the baseline until now.
     pub before: Cost,
@@ -86,7 +86,7 @@ pub struct AcceptedBaseline {
     pub after: Cost,
 }
 
-/// What kept the guard in the kernel is gone.
+/// The pins that kept the guard in the kernel are removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Released {
@@ -102,15 +102,15 @@ pub struct Released {
 pub struct InfoBlockResponse {
     /// The namespace's name when the block was seen.
     pub namespace: String,
-    /// Its namespace uuid; none on legacy and e820 regions.
+    /// Its namespace uuid; null on legacy and e820 regions.
     pub namespace_uuid: Option<Uuid>,
     /// Physical address of its first byte.
     pub start_address: u64,
-    /// Its size in bytes, where it is known.
+    /// Its size in bytes, if known.
     pub size_bytes: Option<u64>,
     /// When the block was seen, in RFC 3339.
     pub seen: String,
-    /// The commands that put it back out of a file that is called FILE.
+    /// The commands that restore it from a file named FILE.
     pub restore_commands: Vec<String>,
     /// The 4096 bytes at 4 KiB into the namespace, in hex.
     #[serde(with = "bytes")]
@@ -174,12 +174,12 @@ impl ObservedBlock {
     }
 }
 
-/// Why the agent did not do what was asked.
+/// Why the agent did not carry out the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[error("{message}")]
 pub struct ErrorResponse {
-    /// What the command ends with: 1, 2 or 4.
+    /// The exit code of the command: 1, 2 or 4.
     exit_code: u8,
     /// What was wrong, and the remedy.
     message: String,
@@ -258,7 +258,7 @@ impl Reply {
             let said = said.as_ref().map_or_else(ReplyBody::Refusal, ReplyBody::Answer);
             serde_json::to_vec(&WireReply { schema: SCHEMA, said })
         };
-        // What cannot be written has to be said too, in words that can.
+        // If the answer cannot be serialised, the error that replaces it can.
         let mut line = write(&self.0)
             .or_else(|error| write(&Err(ErrorResponse::error(format!("the answer cannot be written: {error}")))))
             .unwrap_or_default();
@@ -286,7 +286,7 @@ impl Reply {
 pub struct AlertsStatus {
     /// The firing alerts.
     pub firing: Vec<FiringAlertStatus>,
-    /// How many alerts are left out because there are too many of their name.
+    /// Alerts that are left out because there are too many with their name.
     #[serde(default)]
     pub omitted: usize,
     /// The receivers.
@@ -299,7 +299,7 @@ pub struct AlertsStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FiringAlertStatus {
-    /// What receivers know it by.
+    /// The fingerprint by which receivers identify it.
     pub fingerprint: String,
     /// Since when.
     pub since: String,
@@ -312,7 +312,7 @@ pub struct FiringAlertStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PendingMessage {
-    /// Whom it is for.
+    /// The receiver.
     pub receiver: String,
     /// The alert's name.
     pub alert: String,
@@ -320,7 +320,7 @@ pub struct PendingMessage {
     pub fingerprint: String,
     /// `firing` or `resolved`.
     pub state: String,
-    /// How often it was tried.
+    /// Attempts so far.
     pub attempts: u32,
     /// Whether the event store has it. If not, the message is lost when the agent stops.
     pub saved: bool,

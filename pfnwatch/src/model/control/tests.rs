@@ -80,7 +80,7 @@ fn what_is_wrong_is_named() {
 #[test]
 fn an_exemption_has_an_end_and_a_reason() {
     let cases = [
-        (Allow { once: false, for_seconds: None, ..allow() }, "needs an end"),
+        (Allow { once: false, for_seconds: None, ..allow() }, "must expire"),
         (Allow { for_seconds: Some(0), ..allow() }, "cannot last"),
         (Allow { for_seconds: Some(MAX_EXEMPTION_S + 1), ..allow() }, "7 days"),
         (Allow { subject: ExemptionSubject::RegionCookie(0), ..allow() }, "by its start"),

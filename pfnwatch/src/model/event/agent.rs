@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Ready {
     /// Whether it observes.
     pub state: ObservationState,
-    /// Why, where it is idle.
+    /// Why it is idle, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The kernel's release.
@@ -40,22 +40,23 @@ pub struct ProgramState {
     pub program: String,
     /// Whether it is attached.
     pub attached: bool,
-    /// Why not, and what is missed for it; or, where it is attached, what it cannot read on this kernel.
+    /// Why it is not attached, and what is missed without it; or, if it is attached, what it cannot read on this
+    /// kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// What is known of the running kernel's MAX_STRUCT_PAGE_SIZE.
+/// The running kernel's MAX_STRUCT_PAGE_SIZE, with its evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MaxStructPageStatus {
     /// In bytes; `null` if nothing but the release's name shows it, or if the evidence contradicts itself.
     pub max_struct_page_size_bytes: Option<u64>,
-    /// What says so, the strongest first.
+    /// The evidence for it, the strongest first.
     pub evidence: Vec<String>,
-    /// What says something else.
+    /// Evidence that contradicts it.
     pub conflicting_evidence: Vec<String>,
-    /// What is no evidence, and why: what could not be read, a module file of another build, a live patch.
+    /// Evidence that was not used, and why: unreadable, a module file of another build, a live patch.
     pub problems: Vec<String>,
 }
 
@@ -66,11 +67,11 @@ pub struct MaxStructPageReport {
     /// The evidence and its result.
     #[serde(flatten)]
     pub status: MaxStructPageStatus,
-    /// Whether the parameter `page_struct_override` is set; none where the kernel has none.
+    /// Whether the parameter `page_struct_override` is set; null if the kernel does not have it.
     pub page_struct_override: Option<bool>,
 }
 
-/// The agent does not observe any more.
+/// The agent no longer observes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Blind {
@@ -92,7 +93,7 @@ pub struct LostRecords {
     pub unpaired: u64,
     /// Creations that the guard allowed because something of its own failed.
     pub guard_faults: u64,
-    /// Namespaces that the guard had no room to remember: it allows what is created on them.
+    /// Namespaces that did not fit into the guard's table: it allows creations on them.
     pub blocks_missed: u64,
     /// Return probes that did not fire. They are limited to two calls at a time for each CPU, at least ten. Missing in events of agents
     /// that did not count it.
@@ -139,7 +140,7 @@ pub struct DecodeFailure {
     pub reason: String,
 }
 
-/// The agent ends. What it saw and what it lost, from its start to its end.
+/// The agent ends: how many records it received and lost since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecordTotals {

@@ -12,9 +12,9 @@ pub struct CapacityRegression {
     /// What costs more, before and after.
     #[serde(flatten)]
     pub regression: Regression,
-    /// What is reserved more than before, or what a device lost, in bytes; 0 where it ends.
+    /// By how much the reservation grew, or what a device lost, in bytes; 0 when the regression ends.
     pub lost_bytes: u64,
-    /// The same in words.
+    /// The regression in words.
     pub detail: String,
 }
 
@@ -37,11 +37,11 @@ pub struct BaselineAccepted {
     /// What is accepted: before, and from now on.
     #[serde(flatten)]
     pub regression: Regression,
-    /// Why, as they said it.
+    /// Why: the reason that they gave.
     pub reason: String,
     /// Who.
     pub by: Option<Actor>,
-    /// The same in words.
+    /// The regression in words.
     pub detail: String,
 }
 

@@ -13,7 +13,7 @@ use super::setup::map;
 pub struct ExistingNamespace {
     /// `namespace0.0`
     pub namespace: String,
-    /// The namespace uuid, the label's; none on legacy and e820 regions.
+    /// The namespace uuid, from the label; null on legacy and e820 regions.
     pub namespace_uuid: Option<Uuid>,
     /// Physical address of its first byte.
     pub start_address: Option<u64>,
@@ -25,7 +25,7 @@ pub struct ExistingNamespace {
     pub region: String,
     /// `fsdax` or `devdax`.
     pub personality: &'static str,
-    /// Where its memmap lives.
+    /// Where its memmap is.
     #[serde(serialize_with = "map")]
     #[cfg_attr(test, schemars(with = "Option<crate::model::event::setup::schema::Map>"))]
     pub map: Option<Map>,
@@ -37,9 +37,9 @@ pub struct ExistingNamespace {
     pub enabled: bool,
     /// From the start of the namespace to its first usable byte.
     pub reservation_bytes: Option<u64>,
-    /// What users can store in.
+    /// Usable bytes.
     pub usable_bytes: Option<u64>,
-    /// MAX_STRUCT_PAGE_SIZE of the kernel that made its block, where that was read.
+    /// MAX_STRUCT_PAGE_SIZE of the kernel that made its block, if that was read.
     pub page_struct_size_bytes: Option<u64>,
     /// Whether it costs what it should.
     #[serde(flatten)]

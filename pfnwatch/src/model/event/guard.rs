@@ -13,9 +13,9 @@ pub struct ModeChanged {
     pub from: Mode,
     /// The mode from now on.
     pub to: Mode,
-    /// Who asked for it; none where the configuration did.
+    /// Who requested it; null if the configuration did.
     pub by: Option<Actor>,
-    /// Why, as they said it.
+    /// Why: the reason that they gave.
     pub reason: Option<String>,
 }
 
@@ -23,15 +23,15 @@ pub struct ModeChanged {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyLoaded {
-    /// The file that it is from; none for the defaults.
+    /// The file that it is from; null for the defaults.
     pub file: Option<String>,
     /// Its number: it grows with each change, and every judgement names it.
     pub number: u64,
-    /// What it says, in words: a sentence each.
+    /// The policy in words: one sentence for each item.
     pub explanation: Vec<String>,
 }
 
-/// A policy was not taken: the one before stays in force.
+/// A policy was rejected: the one before stays in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyRefused {
@@ -52,11 +52,11 @@ pub struct ExemptionChange {
     pub subject: String,
     /// Why it was granted.
     pub reason: String,
-    /// Whether it is good for one creation only.
+    /// Whether it expires after one creation.
     pub once: bool,
-    /// Who granted, spent or withdrew it; none where the configuration or the clock did.
+    /// Who granted, spent or revoked it; null if the configuration or the clock did.
     pub by: Option<Actor>,
-    /// When it ends by itself; none for never.
+    /// When it expires; null for never.
     pub until: Option<Time>,
 }
 
@@ -72,7 +72,7 @@ pub struct GuardState {
     pub attached: bool,
     /// Whether it is pinned, so that it stays without the agent.
     pub pinned: bool,
-    /// Whether it knows the blocks that there are, and what this kernel reserves for each page.
+    /// Whether it knows the existing info blocks, and what this kernel reserves for each page.
     pub armed: bool,
     /// Whether it judges creations now: it is attached and armed, and its program was seen to run.
     pub judges: bool,
@@ -80,7 +80,7 @@ pub struct GuardState {
     pub enforcement_effective: bool,
     /// Why it does not judge, or does not outlive the agent as configured.
     pub reason: Option<String>,
-    /// What of it is pinned, so that it outlives the agent: paths; empty where nothing is.
+    /// The paths of its pins, which keep it without the agent; empty if it is not pinned.
     pub pins: Vec<String>,
 }
 
@@ -92,8 +92,8 @@ pub struct GuardTransfer {
     pub mode: Mode,
     /// Where its pins are or were.
     pub pins: Vec<String>,
-    /// Who asked for it; none where the agent did it by itself.
+    /// Who requested it; null if the agent did it by itself.
     pub by: Option<Actor>,
-    /// What stays in force, or what becomes of the guard.
+    /// What stays in force, or what happens to the guard.
     pub detail: String,
 }

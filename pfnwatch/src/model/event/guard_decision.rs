@@ -23,26 +23,26 @@ pub struct GuardDecision {
     #[serde(serialize_with = "personality")]
     #[cfg_attr(test, schemars(with = "crate::model::event::setup::schema::Personality"))]
     pub personality: superblock::SuperblockKind,
-    /// Where the memmap would live: `dev`, since the guard judges nothing else.
+    /// Where the memmap would be: `dev`, since the guard judges nothing else.
     #[serde(serialize_with = "map")]
     #[cfg_attr(test, schemars(with = "Option<crate::model::event::setup::schema::Map>"))]
     pub map: Option<Map>,
     /// The alignment of the usable part, in bytes.
     pub align_bytes: u64,
-    /// The uuid of the pfn or dax device: the block's, had it been made.
+    /// The uuid of the pfn or dax device, which the block would have had.
     pub block_uuid: Option<Uuid>,
-    /// What would be reserved; none where it was not computed. Kernels of today write a start_pad of 0, so that it is the
-    /// dataoff.
+    /// What would be reserved, in bytes; null if it was not computed. Current kernels write a start_pad of 0, so that it
+    /// equals the dataoff.
     pub reservation_bytes: Option<u64>,
-    /// What would be cut off at the end.
+    /// Bytes that would be cut off at the end.
     pub end_trunc_bytes: Option<u64>,
-    /// What the same geometry gets at the reference struct page size.
+    /// The reservation of the same geometry at the reference struct page size.
     pub ideal_bytes: Option<u64>,
     /// reservation - ideal, never negative.
     pub excess_bytes: Option<u64>,
     /// The running kernel's MAX_STRUCT_PAGE_SIZE, which the reservation was computed with.
     pub max_struct_page_size_bytes: Option<u64>,
-    /// Why it would cost what it would cost.
+    /// The cause of its cost.
     pub cause: Cause,
     /// The letter of the waste class, for the six causes that have one.
     pub class: Option<char>,
@@ -60,7 +60,7 @@ pub struct GuardDecision {
     pub by: Option<Actor>,
     /// What was done and why, in one sentence.
     pub detail: String,
-    /// What else could be done, the plainest first.
+    /// Alternatives, the simplest first.
     pub remedies: Vec<String>,
     /// The info block that the namespace had before.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,15 +72,15 @@ pub struct GuardDecision {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UnjudgedReason"))]
 #[serde(rename_all = "snake_case")]
 pub enum UnjudgedReason {
-    /// The agent has not finished its look at what there is.
+    /// The agent has not finished its first scan.
     NotArmed,
-    /// libnvdimm was loaded anew since the agent looked.
+    /// libnvdimm was reloaded after the agent's first scan.
     ModuleChanged,
     /// MAX_STRUCT_PAGE_SIZE of the running kernel is not known.
     NoMaxStructPage,
     /// The policy was replaced again and again meanwhile.
     PolicyChanged,
-    /// The namespace may have a valid block that pfnwatch has not seen, or had no room to remember.
+    /// The namespace may have a valid block that pfnwatch has not seen, or that did not fit into its table.
     BlockMissed,
 }
 
@@ -89,8 +89,8 @@ impl UnjudgedReason {
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
-            Self::NotArmed => "pfnwatch had not finished its look at what namespaces there are",
-            Self::ModuleChanged => "libnvdimm was loaded anew since pfnwatch looked",
+            Self::NotArmed => "pfnwatch had not finished its first scan of the namespaces",
+            Self::ModuleChanged => "libnvdimm was reloaded after pfnwatch's first scan",
             Self::NoMaxStructPage => "what this kernel reserves for each page is not known",
             Self::PolicyChanged => "the policy was replaced again and again meanwhile",
             Self::BlockMissed => {
@@ -106,9 +106,9 @@ impl UnjudgedReason {
 pub struct ExemptionUsed {
     /// Its number.
     pub id: u64,
-    /// What it is for, in words; none until the agent fills it in.
+    /// What it is for, in words; null until the agent fills it in.
     pub subject: Option<String>,
-    /// Why it was granted; none until the agent fills it in.
+    /// Why it was granted; null until the agent fills it in.
     pub reason: Option<String>,
 }
 
@@ -116,13 +116,13 @@ pub struct ExemptionUsed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReplacedBlock {
-    /// The namespace uuid at that time: a reconfigure gives the namespace another.
+    /// The namespace uuid at that time: `--reconfig` assigns another.
     pub namespace_uuid: Option<Uuid>,
     /// fsdax or devdax.
     #[serde(serialize_with = "personality")]
     #[cfg_attr(test, schemars(with = "crate::model::event::setup::schema::Personality"))]
     pub personality: superblock::SuperblockKind,
-    /// Where the memmap lived.
+    /// Where the memmap was.
     #[serde(serialize_with = "map")]
     #[cfg_attr(test, schemars(with = "Option<crate::model::event::setup::schema::Map>"))]
     pub map: Option<Map>,
@@ -140,8 +140,7 @@ pub struct ReplacedBlock {
     pub last_seen: Time,
     /// How the block is known.
     pub origin: BlockOrigin,
-    /// Whether it should still be on the media: the creation was refused, and nobody was seen who could have written over
-    /// it.
+    /// Whether it should still be on the media: the creation was refused, and no writer was seen since.
     pub still_on_media: bool,
     /// The commands that restore it, if nothing but the block was lost; else empty.
     pub restore_commands: Vec<String>,
@@ -157,7 +156,7 @@ pub enum BlockOrigin {
     /// Rebuilt from the head of a block that the kernel was seen to make: byte for byte, since the kernel leaves the rest
     /// zero.
     Made,
-    /// Rebuilt from the head of a block that the kernel was seen to accept: the same where its rest is zero, as every
+    /// Rebuilt from the head of a block that the kernel was seen to accept: identical if the rest is zero, as every
     /// known writer leaves it.
     Accepted,
 }

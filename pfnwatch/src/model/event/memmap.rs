@@ -21,13 +21,13 @@ pub struct MemmapNotReturned {
     pub range_size_bytes: u64,
     /// DRAM in bytes that held the memmap, page tables not counted.
     pub removed_bytes: u64,
-    /// What of it the kernel returned, in bytes.
+    /// DRAM that the kernel returned, in bytes.
     pub returned_bytes: u64,
-    /// What of it is lost until the next boot, in bytes.
+    /// DRAM that is lost until the next boot, in bytes.
     pub lost_bytes: u64,
     /// Whether these bytes are upper limits: the pieces of the memmap are not known, nor is where it was, or nobody saw its removal.
     pub at_most: bool,
-    /// What shows that the kernel does not return it. With `release` it is a suspicion.
+    /// The evidence that the kernel does not return it. With `release` it is a suspicion.
     pub evidence: MemmapEvidence,
     /// The kernel's release.
     pub kernel: String,

@@ -22,23 +22,23 @@ pub struct SetUp {
     #[serde(serialize_with = "personality")]
     #[cfg_attr(test, schemars(with = "crate::model::event::setup::schema::Personality"))]
     pub personality: superblock::SuperblockKind,
-    /// Where the memmap lives; none where the device asks for neither.
+    /// Where the memmap is; null if the device asks for neither.
     #[serde(serialize_with = "map")]
     #[cfg_attr(test, schemars(with = "Option<crate::model::event::setup::schema::Map>"))]
     pub map: Option<Map>,
     /// The alignment of the usable part, in bytes.
     pub align_bytes: u64,
-    /// The uuid of the pfn or dax device, which its block gets.
+    /// The uuid of the pfn or dax device and of its info block.
     pub block_uuid: Option<Uuid>,
-    /// What became of the info block.
+    /// The state of the info block afterwards.
     pub block: BlockState,
-    /// What became of the namespace.
+    /// The state of the namespace afterwards.
     pub outcome: SetUpOutcome,
-    /// What `nvdimm_setup_pfn` returned: 0 or a negative error number; none where its return was missed.
+    /// What `nvdimm_setup_pfn` returned: 0 or a negative error number; null if its return was missed.
     pub setup_code: Option<i32>,
-    /// What all that means, in words.
+    /// The meaning of these values, in words.
     pub meaning: String,
-    /// What the block says: none where there is none, or where it was not believed.
+    /// The fields of the block; absent if there is no block, or if it is invalid.
     #[serde(flatten)]
     pub sizes: Option<Sizes>,
     /// `sizeof(struct page)` of the running kernel, in bytes.
@@ -46,7 +46,7 @@ pub struct SetUp {
     /// Whether it costs what it should; none before it was judged.
     #[serde(flatten)]
     pub judgement: Option<EventAssessment>,
-    /// What the guard decided before the block was made; none if none was made with map=dev.
+    /// What the guard decided before the block was made; null if no block was made with map=dev.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guard: Option<Prediction>,
     /// The block itself, for what judges the event.
@@ -58,13 +58,13 @@ pub struct SetUp {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EventAssessment {
-    /// Does it cost what it should?
+    /// Whether it costs what it should.
     pub verdict: Verdict,
-    /// Why it costs what it costs.
+    /// The cause of its cost.
     pub cause: Cause,
     /// The letter of the waste class, for the six causes that have one.
     pub class: Option<char>,
-    /// What the same geometry gets at the reference struct page size.
+    /// The reservation of the same geometry at the reference struct page size.
     pub ideal_bytes: Option<u64>,
     /// reservation - ideal, never negative.
     pub excess_bytes: Option<u64>,
@@ -86,19 +86,19 @@ pub struct EventAssessment {
 pub struct Prediction {
     /// What the guard decided.
     pub decision: GuardVerdict,
-    /// What it predicted to be reserved, in bytes, where it said a number.
+    /// The reservation that it predicted, in bytes, if it computed one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub predicted_bytes: Option<u64>,
-    /// Whether it turned out otherwise: oversize although it passed, or another reservation than the one predicted.
+    /// Whether the outcome differs: oversize although it was not found so, or another reservation than predicted.
     pub mismatch: bool,
 }
 
-/// What the guard said of a creation that went through.
+/// What the guard decided about a creation that went through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GuardVerdict {
-    /// Nothing: it was judging, and found no fault with it.
+    /// It judged the creation, and found it not oversize.
     Passed,
     /// Enforce would have refused it.
     WouldDeny,
@@ -106,7 +106,7 @@ pub enum GuardVerdict {
     Exempt,
     /// It could not be judged.
     Unjudged,
-    /// No guard was judging by the thresholds that are in force now.
+    /// No guard judged by the thresholds that are in force now.
     NotSeen,
 }
 
@@ -122,22 +122,22 @@ pub struct Sizes {
     pub start_pad_bytes: u64,
     /// The block's `end_trunc`.
     pub end_trunc_bytes: u64,
-    /// What is left for data, as the device's size attribute has it.
+    /// Usable bytes, from the device's size attribute.
     pub usable_bytes: u64,
     /// The block's `npfns`.
     pub npfns: u64,
     /// The block's `page_struct_size`: MAX_STRUCT_PAGE_SIZE of the kernel that made it.
     pub page_struct_size_bytes: u64,
-    /// The block's `page_size`: of the kernel that made it; none in blocks of before minor version 4.
+    /// The block's `page_size`: that of the kernel that made it; null in blocks before minor version 4.
     pub block_page_size_bytes: Option<u64>,
 }
 
-/// What became of the info block.
+/// The state of the info block afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BlockState {
-    /// There was none, and the kernel wrote one: the reservation is made, for good.
+    /// There was none, and the kernel wrote one: the reservation is permanent.
     Made,
     /// One existed, and the kernel accepted it: nothing was written.
     Existing,
@@ -145,11 +145,11 @@ pub enum BlockState {
     Rejected,
     /// There was none, and none was written.
     None,
-    /// What `nd_pfn_validate` said was not seen.
+    /// The result of `nd_pfn_validate` was not seen.
     Unknown,
 }
 
-/// What became of the namespace.
+/// The state of the namespace afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -158,7 +158,7 @@ pub enum SetUpOutcome {
     Enabled,
     /// It is not, and nothing was reserved by this attempt.
     Refused,
-    /// The block was written, and then the driver failed: the room is reserved, the namespace is not enabled.
+    /// The block was written, and then the driver failed: the bytes are reserved, and the namespace is not enabled.
     ReservedNotEnabled,
     /// The end of the attempt was not seen.
     Unknown,
@@ -190,7 +190,7 @@ pub(super) mod schema {
     /// fsdax or devdax.
     #[derive(JsonSchema)]
     #[schemars(rename_all = "snake_case")]
-    #[expect(dead_code, reason = "it stands for a type that serialises as this one would")]
+    #[expect(dead_code, reason = "the schema of a type that serialises as this one would")]
     pub(in crate::model) enum Personality {
         /// A block device with DAX.
         Fsdax,
@@ -198,10 +198,10 @@ pub(super) mod schema {
         Devdax,
     }
 
-    /// Where the memmap lives.
+    /// Where the memmap is.
     #[derive(JsonSchema)]
     #[schemars(rename_all = "snake_case")]
-    #[expect(dead_code, reason = "it stands for a type that serialises as this one would")]
+    #[expect(dead_code, reason = "the schema of a type that serialises as this one would")]
     pub(in crate::model) enum Map {
         /// On the persistent memory itself: it is reserved there.
         Dev,

@@ -161,7 +161,7 @@ fn ids_follow_what_is_said_and_never_meet() {
     let changed = Exemption { reason: "another".to_owned(), ..other };
     assert!(!before.contains(&ids(vec![changed])[0]), "another reason is another exemption");
     let twice = ids(vec![one.clone(), one]);
-    assert!(twice[0] != twice[1], "even where two say the same");
+    assert!(twice[0] != twice[1], "even if two are equal");
     assert!(before.iter().chain(&twice).all(|id| id & CONFIGURED_ID_BIT != 0 && *id < 1 << 53));
     // The same for every build: a pinned guard outlives an upgrade.
     let known = Exemption { subject: ExemptionSubject::RegionStart(64 * GIB), until: None, reason: "why".to_owned() };

@@ -124,7 +124,7 @@ fn a_file_that_is_damaged_under_the_agent_is_set_aside_and_the_event_is_committe
     let mut blocks = saved_blocks();
     let bytes = written(&settings, 100);
     let mut store = EventStore::open(settings.clone(), render);
-    // All but the first page, which says whose file it is.
+    // All but the first page, which identifies the application.
     let mut damaged = bytes;
     damaged[4096..].fill(0xa5);
     fs::write(settings.file.as_ref().unwrap(), &damaged).unwrap();
@@ -143,7 +143,7 @@ fn a_disk_that_damages_each_new_file_is_not_filled_with_them() {
     fs::create_dir(file.parent().unwrap()).unwrap();
     let mut store = EventStore::disabled();
     for _ in 0..12 {
-        // Opened anew by what finds it replaced.
+        // Whoever finds the file replaced opens it again.
         // The log goes too: it may hold all of a new file.
         for suffix in ["", "-wal", "-shm"] {
             let _ = fs::remove_file(format!("{}{suffix}", file.display()));

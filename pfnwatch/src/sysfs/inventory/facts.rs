@@ -1,4 +1,4 @@
-//! From what sysfs says of a namespace to the facts that are judged.
+//! Converts a namespace's attributes in sysfs to the facts that are judged.
 
 use crate::model::inventory::InfoBlocks;
 
@@ -18,7 +18,7 @@ pub fn facts(namespace: &Namespace, blocks: &InfoBlocks) -> Facts {
     };
     let block = blocks.parsed(&namespace.name);
     facts.obstacle = match (obstacle(namespace, &facts), block) {
-        // Enabled raw, or not at all: the block on its media says what it would be.
+        // Enabled raw, or not at all: the block on its media shows what it would be.
         (None | Some(Obstacle::Disabled { .. }), Some(block)) if !is_enabled(namespace) => {
             facts.mode = mode_of(&block);
             facts.block = Some(block);

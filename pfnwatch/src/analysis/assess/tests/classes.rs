@@ -160,7 +160,7 @@ fn resized_is_its_own_cause_and_never_a() {
     assert_eq!((grown.verdict, grown.numbers.excess), (Verdict::Ok, Some(0)));
 }
 
-/// A page more or less is no resize: npfns cannot say more than whole pages.
+/// A page more or less is no resize: npfns counts whole pages.
 #[test]
 fn broken_pages_are_no_resize() {
     let odd = geometry(GIB + 1234, 2 * MIB, Map::Dev);
@@ -207,7 +207,7 @@ fn older_layouts_are_their_own_cause_and_never_a() {
     facts.usable = facts.usable.map(|usable| usable - GIB);
     let got = assessed(&facts);
     assert_eq!((got.verdict, got.cause), (Verdict::Ok, Cause::Unexplained), "{got:?}");
-    assert!(got.detail.contains("the info block would tell"), "{got:?}");
+    assert!(got.detail.contains("the info block would show which"), "{got:?}");
     let regressed = KernelParameters { max_struct_page: Some(128), ..host() };
     assert_eq!(assess(&facts, &regressed, &Thresholds::default()).cause, Cause::RegressedKernel);
 }

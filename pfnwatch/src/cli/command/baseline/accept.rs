@@ -16,23 +16,23 @@ Examples:
   sudo pfnwatch baseline accept --namespace 5a1e0bb4-6d51-4e4b-9f0c-2f3f0d8f9a11 --reason 'as above'
   sudo pfnwatch baseline accept --device dax0.0 --reason 'famfs does not deduplicate'
 
-The agent that runs takes it up at once, its alert is resolved, and it is an event with who and why; the event store keeps it \
-over restarts and boots. Nothing is changed but what things are held against: what costs more than was accepted is told \
-again, and so is what has cost less meanwhile. `pfnwatch scan` goes on to say what is oversize.
+The agent applies it at once, resolves the alert, and records an event with who and why; the event store keeps it over \
+restarts and boots. Only the baseline changes: a higher cost than the accepted one is reported again, also after the cost \
+was lower in between. `pfnwatch scan` still reports oversize namespaces.
 
 Exit codes: 0 success; 1 error, or no agent runs; 2 wrong usage, or nothing to accept.")]
 #[group(id = "scope", required = true, multiple = false, args = ["host", "namespace", "device"])]
 pub(super) struct Args {
-    /// What the running kernel makes of a namespace, which is what PfnwatchCapacityRegression is about
+    /// Accept what the running kernel reserves for any namespace (alert PfnwatchCapacityRegression)
     #[arg(long)]
     host: bool,
-    /// What this namespace costs: its name, its namespace uuid, or its first address as 0x…
+    /// Accept what this namespace costs: its name, its namespace uuid, or its first address as 0x…
     #[arg(long, value_name = "N")]
     namespace: Option<String>,
-    /// What this device of the dax bus serves: its name, its serial, or its first address as 0x…
+    /// Accept what this device of the dax bus serves: its name, its serial, or its first address as 0x…
     #[arg(long, value_name = "D")]
     device: Option<String>,
-    /// Why: it stands in the event and in the report
+    /// Reason, recorded in the event and shown in the report
     #[arg(long, value_name = "TEXT")]
     reason: String,
     /// How to write the answer

@@ -57,8 +57,8 @@ fn a_regressed_host_with_a_regressed_namespace() {
         "*  6.1            64 B          128 B     32.0 GiB  1970-01-02T00:00:00",
         "   6.0            64 B           64 B     16.0 GiB",
         "namespace0.0  16 GiB  514 MiB   258 MiB  6.0    256 MiB",
-        "REGRESSED a namespace of 1 TiB with map=dev costs 32.0 GiB now",
-        "REGRESSED namespace0.0 of 16 GiB costs 514 MiB now",
+        "REGRESSED a namespace of 1 TiB with map=dev costs 16 GiB more: 32.0 GiB now",
+        "REGRESSED namespace0.0 of 16 GiB costs 256 MiB more: 514 MiB now",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
@@ -77,7 +77,7 @@ fn a_store_of_another_boot_is_read_as_of_its_last() {
         BaselineReport::of(vec![boot(1, Some(128)), boot(2, Some(64))], Vec::new(), Vec::new(), "this one", 4096);
     assert!(report.regressions.is_empty() && render(&report).contains("*  6.2"));
     let report = BaselineReport::of(vec![boot(1, Some(64)), boot(2, None)], Vec::new(), Vec::new(), "this one", 4096);
-    assert!(render(&report).contains("?"), "not known is said");
+    assert!(render(&report).contains("?"), "an unknown number is shown as unknown");
     assert!(
         render(&BaselineReport::of(Vec::new(), Vec::new(), Vec::new(), "", 4096))
             .contains("No agent has found out yet")

@@ -154,7 +154,7 @@ pub(in crate::cli::command) struct RestoredBlock<'a> {
     start_address: u64,
     /// When the block was seen last, in RFC 3339.
     last_seen: &'a str,
-    /// The commands that put it back, where that can be done.
+    /// The commands that restore it, if that is possible.
     restore_commands: Vec<String>,
 }
 

@@ -17,8 +17,9 @@ Examples:
   pfnwatch fleet readiness --prometheus http://prometheus:9090
   pfnwatch fleet readiness --prometheus http://prometheus:9090 --days 30 --format json | jq -r '.hosts[] | select(.ready).host'
 
-A host is ready where its agent was there for all that time but a twentieth, its guard was seen to work and would have denied \
-nothing, what its kernel reserves is known, and it observes now. On a host that would have denied something, `pfnwatch events --kind would_deny` says what, and who asked for it.
+A host is ready if its agent ran for at least 95 % of that time, its guard was seen to work and would have denied nothing, \
+its kernel's reservation for each page is known, and the agent observes now. If a host would have denied something, \
+`pfnwatch events --kind would_deny` lists what, and who asked for it.
 
 Exit codes: 0 all hosts are ready; 1 error, or no host is known, or an answer was not whole; 2 wrong usage; 3 some are not ready.")]
 pub(super) struct Args {
@@ -44,7 +45,7 @@ pub(in crate::cli::command) struct ReadinessReport {
     enforcing_hosts: usize,
     /// Every host that has an agent.
     hosts: Vec<Readiness>,
-    /// What Prometheus had to say of its answers: they may not be whole.
+    /// Warnings that Prometheus sent with its answers: they may be incomplete.
     warnings: Vec<String>,
 }
 

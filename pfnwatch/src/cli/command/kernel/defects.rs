@@ -103,15 +103,15 @@ pub(super) struct DefectRow {
     id: &'static str,
     /// Whether this kernel has it.
     verdict: DefectVerdict,
-    /// What shows the verdict: `release`, `file code`, `running code` or `observation`; null if it is unknown.
+    /// The evidence: `release`, `file code`, `running code` or `observation`; null if it is unknown.
     evidence: Option<&'static str>,
-    /// What a host loses by it.
+    /// What it costs a host.
     lost: &'static str,
     /// The upstream releases that have it.
     affected: &'static str,
     /// The upstream releases that fix it.
     fix: &'static str,
-    /// What pfnwatch can find it by, the weakest first.
+    /// The kinds of evidence by which pfnwatch can find it, the weakest first.
     evidence_kinds: Vec<&'static str>,
 }
 

@@ -150,7 +150,7 @@ impl AssessedKernel {
 const BUILT_IN: &str = "libnvdimm is built into this kernel, so there is no module file to read: \
     boot it somewhere and ask `pfnwatch kernel --running`";
 const NO_SHIFT: &str = "the code nowhere multiplies pages with it: either this build refuses map=dev, its struct page \
-    being larger (its image tells), or its compiler did it in a way that is not recognized";
+    being larger (its image shows the size), or its compiler did it in a way that is not recognized";
 const NO_MODULE: &str = "no libnvdimm module among the files: add the package or folder that holds the modules";
 
 /// What [`EXAMPLE`] loses against the ideal on a kernel with `max_struct_page` bytes.
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(
             verdict(max(32, Some(64)), None, None),
             KernelVerdict::Refuses,
-            "the code tells the size of struct page"
+            "the code shows the size of struct page"
         );
         assert_eq!(verdict(max(32, Some(64)), Some(true), Some(64)), KernelVerdict::Ok);
         assert_eq!(verdict(max(64, Some(80)), Some(true), Some(80)), KernelVerdict::Regressed);

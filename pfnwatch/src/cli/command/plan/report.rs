@@ -17,9 +17,9 @@ pub(in crate::cli::command) struct Plan {
     schema: u32,
     /// What the running kernel reserves for each page.
     max_struct_page_size_bytes: Option<u64>,
-    /// What says what the running kernel reserves, in words.
+    /// The evidence for what the running kernel reserves, in words.
     evidence: String,
-    /// What all rebuilds give back together under a kernel without the regression.
+    /// What all rebuilds together return under a kernel without the regression.
     excess_bytes: u64,
     /// Shell functions that the commands call: without them every command stops.
     checks: &'static str,
@@ -88,7 +88,7 @@ fn one(text: &mut String, number: u32, step: &PlanStep) {
         step.cause
     );
     if let Some(gain) = step.gain_on_this_kernel_bytes.filter(|gain| *gain < step.excess_bytes) {
-        let _ = writeln!(text, "   Rebuilt under this kernel with the same map it would give back {}.", Bytes(gain));
+        let _ = writeln!(text, "   Rebuilt under this kernel with the same map it would return {}.", Bytes(gain));
     }
     for user in &step.users {
         let _ = writeln!(text, "   In use: {}. To end that: {}", user.user, user.command);

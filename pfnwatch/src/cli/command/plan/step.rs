@@ -20,23 +20,23 @@ pub(super) struct PlanStep {
     pub(super) namespace: String,
     /// `fsdax` or `devdax`.
     pub(super) mode: &'static str,
-    /// Where the memmap lives: `dev` or `mem`.
+    /// Where the memmap is: `dev` or `mem`.
     pub(super) map: &'static str,
     /// Its size in bytes.
     pub(super) size_bytes: u64,
-    /// What users can store in now.
+    /// Usable bytes now.
     pub(super) usable_bytes: u64,
-    /// What a rebuild gives back under a kernel without the regression.
+    /// What a rebuild returns under a kernel without the regression.
     pub(super) excess_bytes: u64,
-    /// What a rebuild with the same map gives back under the running kernel, if that is known.
+    /// What a rebuild with the same map returns under the running kernel, if that is known.
     pub(super) gain_on_this_kernel_bytes: Option<u64>,
-    /// Why it costs what it costs, in words.
+    /// The cause of its cost, in words.
     pub(super) cause: String,
     /// Whether somebody uses it.
     pub(super) in_use: bool,
-    /// Who uses it, those to be ended first in front.
+    /// Who uses it, in the order in which to stop them.
     pub(super) users: Vec<DeviceUser>,
-    /// What stands in the way, and what will be lost.
+    /// What prevents the rebuild, and what will be lost.
     pub(super) warnings: Vec<String>,
     /// How it is done: one of these, the plainest first.
     pub(super) ways: Vec<RebuildOption>,
@@ -48,7 +48,7 @@ pub(super) struct PlanStep {
 pub(super) struct RebuildOption {
     /// What it is, in words.
     pub(super) title: String,
-    /// What users could store in then.
+    /// Usable bytes after the rebuild.
     pub(super) usable_bytes: Option<u64>,
     /// The commands for root's shell, after those of `checks`: nothing runs them. None if a warning has the reason.
     pub(super) commands: Vec<String>,
@@ -178,8 +178,7 @@ fn ways(
                 Some(bytes) => format!(
                     "boot a kernel without the regression (this one reserves {bytes} bytes for each page), then rebuild"
                 ),
-                None => "rebuild it, once `sudo pfnwatch kernel --running` says that this kernel reserves 64 bytes"
-                    .to_owned(),
+                None => "rebuild it once `sudo pfnwatch kernel --running` reports 64 bytes for this kernel".to_owned(),
             };
             let mut ways = vec![rebuild(first, lean)];
             ways.extend(with_map_mem(judged, rebuilt, geometry, context));

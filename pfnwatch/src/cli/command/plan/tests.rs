@@ -84,7 +84,7 @@ fn a_regressed_kernel_has_ways_around_it() {
         ]
     );
     let text = plan.text();
-    assert!(text.contains("same map it would give back 0 B") && text.contains("Nothing is run"), "{text}");
+    assert!(text.contains("same map it would return 0 B") && text.contains("Nothing is run"), "{text}");
 }
 
 /// With 2 MiB pieces of memmap in DRAM, which this kernel may not return.

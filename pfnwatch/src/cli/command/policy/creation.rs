@@ -22,11 +22,11 @@ pub(super) enum PolicyOutcome {
     Denied,
     /// It would have been reported: the mode is audit.
     WouldDeny,
-    /// It is oversize, and an exemption lets it pass.
+    /// It is oversize, and an exemption allows it.
     Exempt,
     /// It is not oversize.
     Passes,
-    /// That cannot be told.
+    /// The outcome is unknown.
     Unknown,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Creation {
     /// When, for one out of events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) time: Option<String>,
-    /// What the agent said then, for one out of events.
+    /// The event that the agent recorded, if it comes from events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) event: Option<String>,
     /// `namespace0.0`
@@ -64,7 +64,7 @@ pub(super) struct Creation {
     pub(super) align_bytes: Option<u64>,
     /// From its start to its first usable byte.
     pub(super) reservation_bytes: Option<u64>,
-    /// What the same geometry gets at the reference struct page size.
+    /// The reservation of the same geometry at the reference struct page size.
     pub(super) ideal_bytes: Option<u64>,
     /// reservation - ideal, never negative.
     pub(super) excess_bytes: Option<u64>,
@@ -96,7 +96,7 @@ pub(super) fn describe_excess(excess: u64, oversize: bool) -> String {
     }
 }
 
-/// Everything that the policy was held against.
+/// Everything that the policy was compared with.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Evaluation {
@@ -111,7 +111,7 @@ pub(super) struct Evaluation {
     pub(super) unreadable_lines: u64,
     /// What is wrong with the first of these.
     pub(super) first_unreadable: Option<String>,
-    /// What was held against it.
+    /// What it was compared with.
     pub(super) creations: Vec<Creation>,
 }
 
@@ -123,13 +123,13 @@ pub(super) struct Counts {
     pub(super) denied: u64,
     /// It would have been reported, since the mode is audit.
     pub(super) would_deny: u64,
-    /// It is oversize, and an exemption lets it pass.
+    /// It is oversize, and an exemption allows it.
     pub(super) exempt: u64,
     /// It is not oversize.
     pub(super) passes: u64,
-    /// That cannot be told.
+    /// The outcome is unknown.
     pub(super) unknown: u64,
-    /// What the denied and the would-be denied reserve too much, together.
+    /// Total excess of the denied and would-be denied creations.
     pub(super) denied_excess_bytes: u64,
 }
 

@@ -101,7 +101,7 @@ impl EventReader<'_> {
 
     fn creation(&mut self, line: RecordedEvent, at: SystemTime) {
         let same = line.start_address.zip(line.block_uuid);
-        // What the guard let pass is made next: one creation, and the block has the last word.
+        // The creation that the guard allowed follows as a set-up: it is the same creation, and the block decides.
         if line.event == "set_up" && same.is_some() {
             let stands_alone = |event: Option<&str>| matches!(event, Some("denied" | "set_up"));
             self.found.retain(|found| found.same != same || stands_alone(found.creation.event.as_deref()));
@@ -111,7 +111,7 @@ impl EventReader<'_> {
     }
 
     fn judge(&self, line: RecordedEvent, at: SystemTime) -> Creation {
-        // A guard that did not get as far as the formula says 0.
+        // A guard that did not reach the formula reports 0.
         let reservation = line.reservation_bytes.filter(|bytes| *bytes > 0);
         let ideal = self.ideal(&line).or_else(|| line.ideal_bytes.filter(|bytes| *bytes > 0));
         let excess = reservation.zip(ideal).map(|(reservation, ideal)| reservation.saturating_sub(ideal));
@@ -121,7 +121,7 @@ impl EventReader<'_> {
                 let decision = self.policy.decide(oversize, &self.place(&line), at);
                 outcome(decision, self.policy.mode, describe_excess(excess, oversize))
             }
-            _ => (PolicyOutcome::Unknown, "the event does not say what would be reserved, or of what".to_owned()),
+            _ => (PolicyOutcome::Unknown, "the event does not contain the reservation, or the namespace".to_owned()),
         };
         Creation {
             time: Some(Time(at).seconds().to_string()),

@@ -37,17 +37,17 @@ pub(in crate::cli::command) struct Explanation {
     valid: bool,
     /// What the guard does about an oversize creation.
     pub(super) mode: Mode,
-    /// What becomes of the guard when the agent goes.
+    /// What happens to the guard when the agent ends.
     pub(super) on_agent_exit: OnAgentExit,
-    /// What is oversize.
+    /// The oversize namespaces.
     #[serde(serialize_with = "limits")]
     #[cfg_attr(test, schemars(with = "LimitsSchema"))]
     pub(super) thresholds: Thresholds,
     /// What that means for two sizes.
     pub(super) examples: Vec<Example>,
-    /// What is let pass all the same.
+    /// What is allowed although it is oversize.
     pub(super) exemptions: Vec<ExplainedExemption>,
-    /// What is allowed and yet most likely not meant, in words.
+    /// Settings that are valid but probably not intended, in words.
     pub(super) warnings: Vec<String>,
     /// Null unless it was asked for.
     pub(super) against: Option<Evaluation>,
@@ -61,19 +61,19 @@ pub(super) struct Example {
     pub(super) size_bytes: u64,
     /// The alignment of its usable part, in bytes.
     pub(super) align_bytes: u64,
-    /// What it gets at the reference struct page size.
+    /// Its reservation at the reference struct page size.
     pub(super) ideal_bytes: u64,
     /// The largest excess that passes.
     pub(super) limit_bytes: u64,
     /// What a kernel with the regression reserves.
     pub(super) regressed_reservation_bytes: u64,
-    /// What that is more than the ideal.
+    /// By how much that exceeds the ideal.
     pub(super) regressed_excess_bytes: u64,
     /// Whether that is more than the limits.
     pub(super) regressed_is_oversize: bool,
 }
 
-/// An exemption as it stands now.
+/// An exemption, and whether it is in force now.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct ExplainedExemption {
@@ -83,11 +83,11 @@ pub(super) struct ExplainedExemption {
     pub(super) words: String,
     /// Why.
     pub(super) reason: String,
-    /// Null where it never ends.
+    /// Null if it never expires.
     pub(super) until: Option<String>,
     /// Whether its end has passed.
     pub(super) has_ended: bool,
-    /// Whether this host has its subject; null where that cannot be seen.
+    /// Whether this host has its subject; null if that cannot be read.
     pub(super) on_this_host: Option<bool>,
 }
 
@@ -217,17 +217,17 @@ fn warnings(examples: &[Example], exemptions: &[ExplainedExemption], inventory: 
     warnings
 }
 
-/// From which excess on a namespace is oversize: both limits are to be passed.
+/// The thresholds of oversize: the excess must be above both.
 #[cfg(test)]
 #[derive(schemars::JsonSchema)]
 #[schemars(rename = "Limits")]
-#[expect(dead_code, reason = "it stands for what is serialised entry by entry")]
+#[expect(dead_code, reason = "the schema of a type that is serialised entry by entry")]
 struct LimitsSchema {
-    /// So many times the align.
+    /// A multiple of the align.
     aligns: u64,
-    /// So many millionths of the namespace.
+    /// Millionths of the namespace's size.
     parts_per_million: u64,
-    /// What the ideal is computed with: bytes of a struct page.
+    /// The struct page size of the ideal, in bytes.
     reference_struct_page_bytes: u64,
 }
 
@@ -344,7 +344,7 @@ fn totals(text: &mut String, against: &Evaluation, mode: Mode) {
     }
     let _ = writeln!(
         text,
-        ", {} exempt, {} pass, {} cannot be told; {} not judged",
+        ", {} exempt, {} allowed, {} unknown; {} not judged",
         counts.exempt, counts.passes, counts.unknown, against.unjudged
     );
 }

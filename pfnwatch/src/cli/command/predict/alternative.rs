@@ -78,7 +78,7 @@ fn outcome(geometry: &Geometry, mode: NamespaceMode, host: &KernelParameters) ->
         (Map::Dev, Some(known)) => known,
         (Map::Dev, None) => {
             return PredictedOutcome::Unknown(
-                "what this kernel reserves for each page is not known: run as root, or say --max-struct-page"
+                "what this kernel reserves for each page is not known: run as root, or give --max-struct-page"
                     .to_owned(),
             );
         }

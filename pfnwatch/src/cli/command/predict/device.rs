@@ -50,11 +50,11 @@ struct DeviceOutcome {
     memmap_dram_bytes: Option<u64>,
     /// Whether the kernel keeps equal pages of the memmap once.
     deduplicated: Option<bool>,
-    /// What programs can use.
+    /// Bytes that programs can use.
     usable_bytes: Option<u64>,
-    /// What does not fill a memory block.
+    /// Bytes that do not fill a memory block.
     stranded_bytes: Option<u64>,
-    /// What people should know, as sentences.
+    /// Notes for people, one sentence each.
     notes: Vec<String>,
 }
 

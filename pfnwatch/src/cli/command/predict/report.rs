@@ -198,23 +198,23 @@ impl Prediction {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PredictDocument"))]
 pub(in crate::cli::command) struct PredictionDocument<'a> {
-    /// What was asked for.
+    /// The request.
     request: Request,
     /// The kernel that it is predicted for.
     kernel: PredictionKernel<'a>,
-    /// What comes of it on this kernel.
+    /// The result on this kernel.
     this_kernel: AlternativeRow<'a>,
-    /// What would come of it on a kernel without the regression.
+    /// The result on a kernel without the regression.
     good_kernel: AlternativeRow<'a>,
-    /// What would come of it on this kernel with the other map.
+    /// The result on this kernel with the other map.
     other_map: AlternativeRow<'a>,
-    /// What this kernel reserves more than a good one, in bytes; null where one of the two is not known.
+    /// By how much this kernel reserves more than a good one, in bytes; null if one of the two is unknown.
     excess_bytes: Option<u64>,
     /// Whether that is more than the limits.
     oversize: bool,
     /// The usable pieces of `--pieces-of`; null without it.
     pieces: Option<Pieces>,
-    /// What the numbers rest on, where that is not certain.
+    /// The source of the numbers, if it is not certain.
     notes: &'a [String],
 }
 
@@ -226,11 +226,11 @@ struct Request {
     size_bytes: u64,
     /// The alignment of its usable part, in bytes.
     align_bytes: u64,
-    /// Physical address of its first byte; null where that is not known.
+    /// Physical address of its first byte; null if unknown.
     start_address: Option<u64>,
     /// `fsdax` or `devdax`.
     mode: &'static str,
-    /// Where the memmap would live: `dev` or `mem`.
+    /// Where the memmap would be: `dev` or `mem`.
     map: &'static str,
 }
 
@@ -246,17 +246,17 @@ struct PredictionKernel<'a> {
     struct_page_size_bytes: Option<u64>,
     /// What it reserves for each page with map=dev, in bytes.
     max_struct_page_size_bytes: Option<u64>,
-    /// What says so, in words.
+    /// The evidence for it, in words.
     evidence: &'a str,
 }
 
-/// What comes of one choice.
+/// The result of one choice.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PredictOutcome"))]
 struct AlternativeRow<'a> {
-    /// Where the memmap lives: `dev` or `mem`.
+    /// Where the memmap is: `dev` or `mem`.
     map: &'static str,
-    /// What is reserved for each page, in bytes; of no account with map=mem.
+    /// Bytes reserved for each page; not used with map=mem.
     max_struct_page_size_bytes: Option<u64>,
     /// `reserved`, `refused` or `unknown`.
     outcome: &'static str,
@@ -264,12 +264,12 @@ struct AlternativeRow<'a> {
     reason: Option<&'a str>,
     /// From the start of the namespace to its first usable byte, in bytes.
     reservation_bytes: Option<u64>,
-    /// What can be stored, in bytes.
+    /// Usable bytes.
     usable_bytes: Option<u64>,
-    /// What is cut off at the end, in bytes.
+    /// Bytes cut off at the end.
     end_trunc_bytes: Option<u64>,
-    /// DRAM that holds the struct pages, in bytes; null if it is refused or unknown. With map=dev, what the memory sections
-    /// take that the namespace fills in part.
+    /// DRAM that holds the struct pages, in bytes; null if it is refused or unknown. With map=dev: for memory
+    /// sections that the namespace fills in part.
     dram_bytes: Option<u64>,
     /// Whether that is what remains after tail pages were deduplicated.
     dram_deduplicated: bool,

@@ -24,13 +24,13 @@ use crate::model::units::Bytes;
 pub(in crate::cli::command) struct Comparison {
     /// The version of this document.
     schema: u32,
-    /// The report that was given.
+    /// The report to compare with.
     before: Side,
     /// This host, now.
     after: Side,
     /// Whether a namespace costs more than it did.
     regressed: bool,
-    /// What regressed namespaces have lost, in bytes.
+    /// Excess of the regressed namespaces, in bytes.
     lost_bytes: u64,
     /// The namespaces of both.
     namespaces: Vec<ComparedNamespace>,
@@ -44,7 +44,7 @@ pub(in crate::cli::command) struct Comparison {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ComparedSide"))]
 struct Side {
-    /// When it was looked at, in RFC 3339; none in reports of old.
+    /// When it was read, in RFC 3339; null in old reports.
     time: Option<String>,
     /// The kernel's release.
     kernel: String,
@@ -142,11 +142,11 @@ struct EarlierNamespace {
 struct Costs {
     /// `fsdax`, `devdax`, `sector` or `raw`.
     mode: String,
-    /// Where the memmap lives: `dev` or `mem`.
+    /// Where the memmap is: `dev` or `mem`.
     map: Option<String>,
     /// Its size in bytes.
     size_bytes: Option<u64>,
-    /// What users can store in.
+    /// Usable bytes.
     usable_bytes: Option<u64>,
     /// From its start to its first usable byte.
     reservation_bytes: Option<u64>,
@@ -190,7 +190,7 @@ struct ComparedNamespace {
     before: Costs,
     /// What it costs now.
     after: Costs,
-    /// What is reserved more than then, in bytes; none where it is less, or not known.
+    /// By how much the reservation grew, in bytes; null if it did not, or if that is not known.
     more_bytes: Option<u64>,
     /// Whether it costs more, and not because of another size, map or align.
     regressed: bool,

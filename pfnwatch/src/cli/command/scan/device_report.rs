@@ -26,7 +26,7 @@ pub(super) struct DeviceRow {
     pub(super) align_bytes: Option<u64>,
     /// The NUMA node of its memory as system RAM; -1 for none.
     pub(super) target_node: Option<i32>,
-    /// Physical address of its first byte; null for who is not root.
+    /// Physical address of its first byte; null without root.
     pub(super) start_address: Option<u64>,
     /// Where its memmap is.
     pub(super) memmap_place: Option<MemmapPlace>,
@@ -36,21 +36,21 @@ pub(super) struct DeviceRow {
     pub(super) memmap_dram_bytes: Option<u64>,
     /// Whether the kernel keeps equal pages of its memmap once; null if it has no memmap.
     pub(super) deduplicated: Option<bool>,
-    /// What programs can use.
+    /// Bytes that programs can use.
     pub(super) usable_bytes: Option<u64>,
-    /// What is in use as system RAM; null in other modes.
+    /// Bytes in use as system RAM; null in other modes.
     pub(super) online_bytes: Option<u64>,
-    /// What is added as system RAM, and offline.
+    /// Bytes added as system RAM that are offline.
     pub(super) offline_bytes: Option<u64>,
-    /// What does not fill a memory block.
+    /// Bytes that do not fill a memory block.
     pub(super) stranded_bytes: Option<u64>,
-    /// kmem's word for what became of the memory (since 7.3).
+    /// State of the memory as kmem reports it (since 7.3).
     pub(super) state: Option<String>,
     /// The device's attribute `memmap_on_memory` (since 6.8).
     pub(super) memmap_on_memory_configured: Option<bool>,
     /// Whether the kernel puts the memmap of its memory blocks on these; null in modes other than system RAM.
     pub(super) memmap_on_memory_effective: Option<bool>,
-    /// What people should know, as sentences.
+    /// Notes for people, one sentence each.
     pub(super) notes: Vec<String>,
 }
 

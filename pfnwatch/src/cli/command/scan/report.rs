@@ -22,13 +22,13 @@ pub struct ScanReport {
     schema: u32,
     /// When this host was looked at.
     time: Time,
-    /// This host's name; null where it cannot be told.
+    /// This host's name; null if it is unknown.
     host: Option<String>,
     /// The kernel that runs.
     kernel: ScanKernel,
     /// The verdict on the host: the worst of its namespaces, or of their sum.
     verdict: Verdict,
-    /// Why the info blocks of enabled namespaces were not read; null where they were, or were not asked for.
+    /// Why the info blocks of enabled namespaces were not read; null if they were, or were not requested.
     info_blocks_problem: Option<String>,
     /// Sums over the devices that no namespace owns.
     device_totals: DeviceTotals,
@@ -64,15 +64,15 @@ struct RegionRow {
     region: String,
     /// Its size in bytes.
     size_bytes: Option<u64>,
-    /// What is free in it, in bytes.
+    /// Free bytes in it.
     available_bytes: Option<u64>,
     /// What namespaces in it are aligned to, in bytes.
     align_bytes: Option<u64>,
-    /// Physical address of its first byte; null for who is not root.
+    /// Physical address of its first byte; null without root.
     start_address: Option<u64>,
     /// How many DIMMs it is interleaved over.
     interleave_ways: u64,
-    /// What identifies it over boots, as `0x…`; null without labels.
+    /// Its `set_cookie`, which identifies it over boots, as `0x…`; null without labels.
     set_cookie: Option<String>,
     /// Whether it is read-only.
     read_only: Option<bool>,
@@ -88,21 +88,21 @@ struct RegionRow {
 struct NamespaceReport {
     #[serde(flatten)]
     row: NamespaceRow,
-    /// What else could be had, for this namespace.
+    /// Possible changes of this namespace.
     hints: Vec<HintRow>,
-    /// Who uses it, those to be ended first in front; null if it is not oversize, or not this host's.
+    /// Who uses it, in the order in which to stop them; null if it is not oversize, or not of this host.
     users: Option<Vec<DeviceUser>>,
 }
 
-/// What could be otherwise with a namespace.
+/// A possible change of a namespace.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Hint"))]
 struct HintRow {
-    /// What could be otherwise.
+    /// The possible change.
     cause: Cause,
     /// The letter of its waste class.
     class: Option<char>,
-    /// How many bytes it is about.
+    /// The bytes concerned.
     bytes: u64,
     /// In words, with the remedy.
     detail: String,
@@ -116,29 +116,29 @@ pub(super) struct NamespaceRow {
     pub(super) namespace: String,
     /// Its region.
     pub(super) region: String,
-    /// `fsdax`, `devdax`, `sector` or `raw`, as ndctl says it.
+    /// `fsdax`, `devdax`, `sector` or `raw`, as in ndctl.
     pub(super) mode: &'static str,
-    /// Where the memmap lives: `dev` or `mem`; null where there is none.
+    /// Where the memmap is: `dev` or `mem`; null if there is none.
     pub(super) map: Option<&'static str>,
-    /// The namespace uuid, the label's; null on legacy and e820 regions.
+    /// The namespace uuid, from the label; null on legacy and e820 regions.
     pub(super) namespace_uuid: Option<String>,
     /// The uuid of its pfn, dax or btt device, which its info block has.
     pub(super) block_uuid: Option<String>,
     /// The pfn, dax or btt device that holds it.
     pub(super) holder: Option<String>,
-    /// Physical address of its first byte; null for who is not root.
+    /// Physical address of its first byte; null without root.
     pub(super) start_address: Option<u64>,
     /// The alignment of its usable part, in bytes.
     pub(super) align_bytes: Option<u64>,
     /// Its size in bytes.
     pub(super) size_bytes: Option<u64>,
-    /// What users can store in.
+    /// Usable bytes.
     pub(super) usable_bytes: Option<u64>,
     /// From its start to its first usable byte.
     pub(super) reservation_bytes: Option<u64>,
-    /// What is cut off at its end.
+    /// Bytes cut off at its end.
     pub(super) end_trunc_bytes: Option<u64>,
-    /// What the same geometry gets at the reference struct page size.
+    /// The reservation of the same geometry at the reference struct page size.
     pub(super) ideal_bytes: Option<u64>,
     /// reservation - ideal, never negative.
     pub(super) excess_bytes: Option<u64>,
@@ -150,15 +150,15 @@ pub(super) struct NamespaceRow {
     pub(super) unused_percent: Option<f64>,
     /// DRAM that holds the struct pages of the namespace; 0 while it is disabled.
     pub(super) memmap_dram_bytes: Option<u64>,
-    /// Does it cost what it should?
+    /// Whether it costs what it should.
     pub(super) verdict: Verdict,
-    /// Why it costs what it costs.
+    /// The cause of its cost.
     pub(super) cause: Cause,
     /// The letter of the waste class, for the six causes that have one.
     pub(super) class: Option<char>,
     /// Where the reservation came from.
     pub(super) evidence: Option<Evidence>,
-    /// Whether the reservation was read, and not inferred from sizes; null where there is none.
+    /// Whether the reservation was read, and not inferred from sizes; null if there is none.
     pub(super) exact: Option<bool>,
     /// One sentence for people.
     pub(super) detail: String,

@@ -149,7 +149,7 @@ fn conclusion(text: &mut String, scan: &ScanResult) {
         let _ = writeln!(text, "None of them is oversize by itself, but together they lose more than they should.");
     }
     if scan.verdict == Verdict::Oversize {
-        let _ = writeln!(text, "`pfnwatch plan` says what a rebuild would give back, and how.");
+        let _ = writeln!(text, "`pfnwatch plan` prints what a rebuild returns, and its commands.");
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Taker {
     parameters: KernelParameters,
 }
 
-/// Whether a kernel would take the block.
+/// Whether a kernel would accept the block.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "BlockAnswer"))]
 pub(in crate::cli::command) struct BlockAnswer {
@@ -35,7 +35,7 @@ pub(in crate::cli::command) struct BlockAnswer {
     pub(super) takes: bool,
     /// Why it would not, in the order of the kernel's tests: it logs the first.
     pub(super) refusals: Vec<String>,
-    /// What is not known and could make a difference.
+    /// Unknown facts that could change the answer.
     pub(super) unknown: Vec<&'static str>,
 }
 

@@ -168,7 +168,7 @@ impl Hosts {
     fn mark_incomplete(&mut self, metric: &str, told: &BTreeSet<Key>) {
         for (key, version) in self.versions.iter().filter(|(key, _)| !told.contains(*key)) {
             let why =
-                || format!("it tells no {metric}: its pfnwatch {version} is older or newer than this one, or blind");
+                || format!("it reports no {metric}: its pfnwatch {version} is older or newer than this one, or blind");
             self.incomplete.entry(key.clone()).or_insert_with(why);
         }
     }
@@ -195,7 +195,7 @@ impl Hosts {
         }
         if let Some(first) = silent.first() {
             fleet.warning(format!(
-                "{}, {first} among them: not all namespaces are told of one by one, and what `plan` gives back there is short",
+                "{}, {first} among them: not all namespaces are reported one by one, so the sum of what `plan` returns is incomplete",
                 Plural(silent.len() as u64, "host")
             ));
         }

@@ -32,12 +32,12 @@ pub enum Reason {
     NotWatchedLongEnough,
     /// Its agent was away for too much of the time.
     SeldomReached {
-        /// Which part of the scrapes it answered, in percent.
+        /// Share of the scrapes that it answered, in percent.
         reached_percent: u64,
     },
 }
 
-/// How a host stands.
+/// The readiness of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Readiness {
@@ -47,9 +47,9 @@ pub struct Readiness {
     pub cluster: Option<String>,
     /// Enforce is its mode already.
     pub enforces: bool,
-    /// Nothing speaks against enforce.
+    /// Nothing known prevents enforce.
     pub ready: bool,
-    /// What does.
+    /// The reasons against it.
     pub reasons: Vec<Reason>,
 }
 

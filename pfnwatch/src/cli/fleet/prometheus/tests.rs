@@ -87,7 +87,7 @@ fn a_host_that_does_not_tell_all_is_not_counted_and_is_named() {
     for (values, why) in [
         (&[("host_excess_bytes", [Some("NaN"), Some("5")])], "its pfnwatch_host_excess_bytes is no number to add"),
         (&[("host_excess_bytes", [Some("-1"), Some("5")])], "its pfnwatch_host_excess_bytes is no number to add"),
-        (&[("host_excess_bytes", [None, Some("5")])], "it tells no pfnwatch_host_excess_bytes: its pfnwatch 0.0.9"),
+        (&[("host_excess_bytes", [None, Some("5")])], "it reports no pfnwatch_host_excess_bytes: its pfnwatch 0.0.9"),
     ] {
         let fleet = fleet_of(values);
         assert_eq!((fleet.totals().hosts, fleet.totals().sums.excess_bytes), (1, 5));
@@ -113,7 +113,7 @@ fn namespaces_that_are_not_told_one_by_one_make_the_plan_short() {
         fleet_of(&[("namespace_oversize%29%29", [None, Some("1")]), ("host_namespaces", [Some("4"), Some("1")])]);
     assert_eq!(fleet.totals().sums.namespaces, 5);
     let warning = &fleet.warnings().first[0];
-    assert!(warning.starts_with("1 host, a among them: not all namespaces are told of"), "{warning}");
+    assert!(warning.starts_with("1 host, a among them: not all namespaces are reported one by one"), "{warning}");
 }
 
 /// A textfile of `scan --format prom` has the same metrics, from another instance.
@@ -217,7 +217,7 @@ fn what_a_proxy_or_prometheus_refuses_is_said_with_a_remedy() {
         error_of(status("401 Unauthorized", "", "Unauthorized"))
             .contains("is --bearer-token-file or --basic-auth-file right?")
     );
-    assert!(error_of(status("404 Not Found", "", "<html>")).contains("the URL is what stands before /api/v1"));
+    assert!(error_of(status("404 Not Found", "", "<html>")).contains("the URL is the part before /api/v1"));
     let many = r#"{"status":"error","errorType":"execution","error":"query processing would load too many samples"}"#;
     assert!(error_of(status("422 Unprocessable Entity", "", many)).contains("would load too many samples"));
     assert!(error_of(many).contains("would load too many samples"));

@@ -269,7 +269,7 @@ fn alertmanager_is_told_again_of_what_stands_and_of_nothing_else() {
     for job in host.jobs() {
         host.done(&job, &failed());
     }
-    // What waits is not said again beside that.
+    // A pending message is not sent a second time.
     let again = host.dispatcher.resend_firing(&firing, host.now, host.wall);
     assert_eq!(again.len(), 1);
     let body: serde_json::Value = serde_json::from_str(&again[0].payload.body).unwrap();

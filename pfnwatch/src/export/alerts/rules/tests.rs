@@ -106,7 +106,7 @@ fn what_is_wrong_with_the_agent_is_told() {
     view.status.ineffective_reason = Some("`bpf` is not in the list".to_owned());
     view.status.policy.reload_error =
         Some("at line 3, column 1\n  |\n3 | url = \"secret\"\n  | ^\nno URL\n".to_owned());
-    view.status.max_struct_page.conflicting_evidence = vec!["module file says 64".to_owned()];
+    view.status.max_struct_page.conflicting_evidence = vec!["module file: 64".to_owned()];
     view.store = StoreHealth { error: Some("no space left".to_owned()), uncommitted: 7, ..StoreHealth::default() };
     view.scan = Err("gone".to_owned());
     let of_agent = found(&view);
@@ -119,12 +119,14 @@ fn what_is_wrong_with_the_agent_is_told() {
     ];
     assert_eq!(names(&of_agent), expected);
     let invalid = the(&of_agent, AlertName::PolicyInvalid).annotation("description").to_owned();
-    assert!(invalid.contains("not taken: at line 3, column 1: no URL. In force"), "{invalid}");
+    assert!(invalid.contains("not loaded: at line 3, column 1: no URL. The configuration read at"), "{invalid}");
     assert_eq!(the(&of_agent, AlertName::EnforceNotEffective).labels["severity"], "critical");
     let overridden = the(&of_agent, AlertName::ModeOverridden);
     assert_eq!(overridden.annotation("summary"), "The mode is enforce, and the configuration has audit");
     assert!(overridden.annotation("description").contains("set by ann (uid 1000)"), "{overridden:?}");
-    assert!(the(&of_agent, AlertName::StoreFailing).annotation("description").contains("no space left. 7 events"));
+    assert!(
+        the(&of_agent, AlertName::StoreFailing).annotation("description").contains("no space left. 7 reported events")
+    );
     (view.status.agent.observing, view.status.agent.ready) = (false, false);
     view.status.agent.reason = Some("no BTF".to_owned());
     let blind = found(&view);
@@ -162,7 +164,7 @@ fn what_cannot_be_seen_has_not_ended() {
         assert!(idle.cannot_judge(&Alert::new(name, "host1", None)), "{name}");
     }
     assert!(!idle.cannot_judge(&Alert::new(AlertName::Blind, "host1", None)));
-    // The namespace is there, and nothing can be said of it.
+    // The namespace exists, and its state is unknown.
     view.status.agent.observing = true;
     if let Ok(scan) = &mut view.scan {
         scan.namespaces[1].assessment.verdict = Verdict::Unknown;

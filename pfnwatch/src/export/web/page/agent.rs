@@ -13,7 +13,7 @@ pub(super) fn render(view: &View) -> Markup {
         section aria-labelledby="agent" {
             h2 id="agent" { "The agent" }
             table.facts {
-                thead { tr { th scope="col" { "What" } th scope="col" { "How it stands" } } }
+                thead { tr { th scope="col" { "What" } th scope="col" { "Status" } } }
                 tbody { @for (name, value) in facts(view) { tr { th scope="row" { (name) } td { (value) } } } }
             }
             @if !view.programs.is_empty() { (programs(&view.programs)) }
@@ -33,7 +33,7 @@ fn facts(view: &View) -> Vec<(&'static str, String)> {
         ("Memmaps in DRAM", format!("the kernel: {}", status.memmap_return.describe())),
         (
             "Records",
-            format!("{} received, {} events told of", status.records.received, view.events.values().sum::<u64>()),
+            format!("{} received, {} events reported", status.records.received, view.events.values().sum::<u64>()),
         ),
         (
             "Configuration",

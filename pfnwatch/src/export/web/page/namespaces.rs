@@ -119,7 +119,7 @@ fn what_to_do(assessed: &AssessedNamespace) -> Markup {
             Verdict::Refused => p.todo {
                 "What to do: boot the kernel that it was made under and save its contents, then " code { "sudo pfnwatch plan " (name) } "."
             },
-            Verdict::Unknown => p.todo { "What to do: " code { "sudo pfnwatch scan" } " says what is missing for a verdict." },
+            Verdict::Unknown => p.todo { "What to do: " code { "sudo pfnwatch scan" } " reports what is missing for a verdict." },
             Verdict::Ok => {},
         }
     }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// What `nd_pfn_init()` sets, in its order, into zeroed memory (drivers/nvdimm/pfn_devs.c, 6.12): written out here by
-/// itself, field by field, so that it is no copy of the encoder that it is held against.
+/// itself, field by field, so that it is independent of the encoder that it is compared with.
 fn as_the_kernel_writes_it(geometry: &Geometry, n: u16, kind: SuperblockKind) -> [u8; superblock::SIZE] {
     let made = reservation(geometry, n.into(), KernelQuirks::default()).expect("it fits");
     let mut sb = [0; superblock::SIZE];
@@ -72,7 +72,7 @@ fn blocks_of_all_versions_come_back_byte_for_byte() {
     for file in files {
         let bytes = fs::read(&file).expect("readable");
         let on_media: [u8; superblock::SIZE] = bytes[16..].try_into().expect("a block");
-        // Start and size stand before the block, which says whose it is.
+        // Start and size precede the block, and identify its namespace.
         let [start_address, size_bytes] =
             [0, 8].map(|at| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a number")));
         let namespace_uuid = Some(Uuid::from_bytes(on_media[32..48].try_into().expect("a uuid")));

@@ -81,7 +81,7 @@ fn the_ideal_is_this_policys_and_not_that_of_the_agent() {
     let ready = json!({"schema": 1, "time": "2026-11-22T11:00:00Z", "event": "ready", "page_size_bytes": 4096});
     let against = held(&[made(34 * MIB), ready, guard("denied")], &policy, &[]);
     assert_eq!(outcomes(&against), [PolicyOutcome::Passes, PolicyOutcome::Passes]);
-    // Nobody says how large the pages were: what the agent computed has to do.
+    // The page size is not recorded: the agent's own result is used.
     assert_eq!(held(&[guard("denied")], &policy, &[]).creations[0].ideal_bytes, Some(258 * MIB));
 }
 
