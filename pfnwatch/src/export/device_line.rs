@@ -27,7 +27,7 @@ pub(super) fn changed(it: &DeviceChanged) -> String {
 pub(super) fn disappeared(it: &DeviceDisappeared) -> String {
     let left = match it.left_online_bytes {
         Some(0) => String::new(),
-        Some(bytes) => format!("; {} STAY ONLINE as system RAM until the next boot", Bytes(bytes)),
+        Some(bytes) => format!("; {} STAY ONLINE until the next boot", Bytes(bytes)),
         None => "; whether its memory stays online is unknown".to_owned(),
     };
     format!("device   {} disappeared, was {}{left}", subject(&it.id, &it.before), parts(&it.before).join(", "))

@@ -321,8 +321,8 @@ fn the_life_of_a_device_is_one_short_line_each() {
         ),
         (
             gone(Some(1 << 30)),
-            "device   dax0.0 (cxl of region0, 1 GiB) disappeared, was kmem, 1 GiB online, memmap 16 MiB of DRAM; 1 GiB STAY ONLINE as \
-             system RAM until the next boot",
+            "device   dax0.0 (cxl of region0, 1 GiB) disappeared, was kmem, 1 GiB online, memmap 16 MiB of DRAM; 1 GiB STAY ONLINE until \
+             the next boot",
         ),
         (
             Body::MemoryLeftOnline(Box::new(destroyed)),
