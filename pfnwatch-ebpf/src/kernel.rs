@@ -8,8 +8,10 @@ mod nd;
 mod pagemap;
 mod task;
 
+use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf};
+use aya_ebpf::programs::FExitContext;
 use pfnwatch_common::counter::Counter;
 use pfnwatch_common::layout::{FieldOffset, Layout};
 use pfnwatch_common::record::Text;
@@ -73,6 +75,14 @@ fn pointer_at(address: u64) -> Read<Option<u64>> {
     // SAFETY: the helper checks the address and fails where nothing can be read.
     let pointer: u64 = unsafe { bpf_probe_read_kernel(address as *const u64) }.or_else(|_| fault())?;
     Ok((pointer != 0).then_some(pointer))
+}
+
+/// The first argument of an exit program as a number. It is read out of the context: taken directly it is a pointer with a type
+/// for the verifier, and a function that the verifier checks by its types takes numbers ("R1 is not a scalar", EINVAL).
+#[inline(always)]
+pub(crate) fn first_argument(ctx: &FExitContext) -> Read<u64> {
+    // SAFETY: the helper checks the address. The context of an exit program begins with the arguments, a word each.
+    unsafe { bpf_probe_read_kernel(ctx.as_ptr().cast_const().cast::<u64>()) }.or_else(|_| fault())
 }
 
 /// Reads a C string at `address`, cut where it does not fit.

@@ -30,9 +30,16 @@ pub(crate) fn forget(namespace: Namespace) -> Read<()> {
 /// The namespace of this `nd_pfn` may hold any block.
 #[inline(always)]
 pub(crate) fn mark_unseen(nd_pfn: NdPfn) -> Read<()> {
-    if let Some(namespace) = nd_pfn.namespace()? {
-        let _ = KNOWN_BLOCKS.remove(namespace.place()?);
+    match nd_pfn.namespace()? {
+        Some(namespace) => mark_namespace_unseen(namespace),
+        None => Ok(()),
     }
+}
+
+/// The namespace may hold any block.
+#[inline(always)]
+pub(crate) fn mark_namespace_unseen(namespace: Namespace) -> Read<()> {
+    let _ = KNOWN_BLOCKS.remove(namespace.place()?);
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 #![no_std]
 #![no_main]
 
+mod begun_binds;
 mod counters;
 mod emit;
 mod globals;

@@ -35,6 +35,11 @@ pub(crate) static MODULE_EPOCH: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static REGION_EPOCHS: Array<u64> = Array::with_max_entries(REGION_EPOCH_SLOTS, 0);
 
+/// The thread that was seen beginning to bind a device, by the device's address, until the bind ends. One that falls out is a bind
+/// that nobody saw begin: what is bound then is unseen.
+#[map]
+pub(crate) static BEGUN_BINDS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(256, 0);
+
 /// The agent sets the size.
 #[map]
 pub(crate) static KNOWN_BLOCKS: HashMap<NamespacePlace, KnownBlock> =

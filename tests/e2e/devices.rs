@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::cxl::{self, Kind, Region};
-use guest::guard::Guard;
+use guest::guard::{self, Guard};
 use guest::policy::{GuardMode, Policy};
 use guest::{GIB, KIB, MIB, command, modules, namespace, ndctl, pfnwatch, regions, sysfs, wait};
 use serde_json::{Value, json};
@@ -199,25 +199,93 @@ fn virtio_pmem_is_mapped_whole() -> Result<()> {
     modules::unload("virtio_pmem")
 }
 
-/// DRAM that the kernel sets aside by its command line, with labels at its end. `set_cookie` is the same everywhere.
+/// The `set_cookie` of every ramdax region.
+const RAMDAX_COOKIE: &str = "0xcafebeefcafebeef";
+const PLATFORM: &str = "/sys/bus/platform";
+
+/// The regions that ramdax makes of DRAM which the kernel sets aside by its command line, with labels at their ends; by address.
+struct Ramdax {
+    regions: [String; 2],
+}
+
+impl Ramdax {
+    fn start() -> Result<Self> {
+        modules::load("ramdax")?;
+        modules::load("nd_e820")?;
+        fs::write(format!("{PLATFORM}/devices/e820_pmem/driver_override"), "ramdax")?;
+        fs::write(format!("{PLATFORM}/drivers/e820_pmem/unbind"), "e820_pmem")?;
+        fs::write(format!("{PLATFORM}/drivers/ramdax/bind"), "e820_pmem")?;
+        let mut regions = wait::until("two regions of ramdax", TIMEOUT, || {
+            let found: Vec<_> = sysfs::devices("region").into_iter().filter(|region| is_enabled(region)).collect();
+            <[String; 2]>::try_from(found).ok()
+        })?;
+        regions.sort_by_key(|region| sysfs::number(region, "resource").unwrap_or(0));
+        Ok(Self { regions })
+    }
+
+    fn stop(self) -> Result<()> {
+        fs::write(format!("{PLATFORM}/drivers/ramdax/unbind"), "e820_pmem")?;
+        fs::write(format!("{PLATFORM}/devices/e820_pmem/driver_override"), "\n")?;
+        modules::unload("nd_e820")
+    }
+}
+
+fn is_enabled(region: &str) -> bool {
+    let place = fs::canonicalize(sysfs::folder(region)).unwrap_or_default();
+    place.to_string_lossy().contains("/e820_pmem/") && sysfs::driver(region).is_some()
+}
+
 #[test]
 fn ramdax_has_namespaces() -> Result<()> {
-    modules::load("ramdax")?;
-    modules::load("nd_e820")?;
-    let devices = "/sys/bus/platform";
-    fs::write(format!("{devices}/devices/e820_pmem/driver_override"), "ramdax")?;
-    fs::write(format!("{devices}/drivers/e820_pmem/unbind"), "e820_pmem")?;
-    fs::write(format!("{devices}/drivers/ramdax/bind"), "e820_pmem")?;
-    let region = nd_region("/e820_pmem/")?;
+    let ramdax = Ramdax::start()?;
     let scan = pfnwatch::scan(0)?;
     let rows = scan.get("regions").and_then(Value::as_array).context("no regions")?;
-    let row = rows.iter().find(|row| row["region"] == region.as_str()).context("the scan has no such region")?;
-    ensure!(row["set_cookie"] == "0xcafebeefcafebeef", "{row:#}");
-    has_an_ideal_reservation(&region)?;
-    is_guarded(&region)?;
-    fs::write(format!("{devices}/drivers/ramdax/unbind"), "e820_pmem")?;
-    fs::write(format!("{devices}/devices/e820_pmem/driver_override"), "\n")?;
-    modules::unload("nd_e820")
+    for region in &ramdax.regions {
+        let row = rows.iter().find(|row| row["region"] == region.as_str()).context("the scan has no such region")?;
+        ensure!(row["set_cookie"] == RAMDAX_COOKIE, "{row:#}");
+    }
+    let [region, _] = &ramdax.regions;
+    has_an_ideal_reservation(region)?;
+    is_guarded(region)?;
+    ramdax.stop()
+}
+
+/// An exemption by the `set_cookie` that both have is for neither, and what is known of one is not known of the other.
+#[test]
+fn ramdax_regions_with_one_set_cookie_are_told_apart() -> Result<()> {
+    let ramdax = Ramdax::start()?;
+    let [first, second] = &ramdax.regions;
+    let wanted = |region: &str| NamespaceSpec::new(region, Mode::Fsdax, 384 * MIB);
+    modules::load("nd_pmem")?;
+    let existing = creation::create(&wanted(first))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce).exempt_set_cookie(RAMDAX_COOKIE))?;
+
+    let status = guard::status()?;
+    let skipped = status["skipped_exemptions"].as_array().context("no skipped_exemptions")?;
+    let [skipped] = skipped.as_slice() else { anyhow::bail!("one exemption is skipped: {status:#}") };
+    ensure!(skipped["skip_reason"].as_str().is_some_and(|reason| reason.starts_with("several regions")), "{skipped:#}");
+    let allowed = guard::pfnwatch(&["allow", "--region", RAMDAX_COOKIE, "--for", "10m", "--reason", "test"])?;
+    ensure!(allowed.code == Some(1) && allowed.stderr.contains("several regions"), "{allowed:?}");
+
+    // The block of the first region's namespace is on none of the second's.
+    let made = creation::claim(&wanted(second), &creation::prepare_empty(&wanted(second))?, &existing.block_uuid)?;
+    guard.denies(&made)?;
+    namespace::disable(&existing.namespace)?;
+    namespace::enable(&existing.namespace)?;
+    // What is known of the first ends when it is enabled again, and what is known of the second remains.
+    sysfs::unbind(first)?;
+    sysfs::bind(first, "nd_region")?;
+    guard.denies(&made)?;
+    guard::succeed(&["allow", "--region", second, "--once", "--for", "10m", "--reason", "test"])?;
+    guard.passes(&made)?;
+    guard.judgement("exempt", &made)?;
+    guard.judged_only(&["denied", "denied", "exempt"])?;
+    for region in &ramdax.regions {
+        for namespace in regions::namespaces(region)? {
+            namespace::destroy(&namespace)?;
+        }
+    }
+    ramdax.stop()
 }
 
 /// The events about devices, each awaited and compared; none may come that is not expected.

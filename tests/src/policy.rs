@@ -60,6 +60,11 @@ impl Policy {
         self
     }
 
+    pub fn exempt_set_cookie(mut self, cookie: &str) -> Self {
+        self.exemptions.push(format!("region_set_cookie = \"{cookie}\""));
+        self
+    }
+
     pub fn exempt_namespace(mut self, uuid: &str) -> Self {
         self.exemptions.push(format!("namespace_uuid = \"{uuid}\""));
         self

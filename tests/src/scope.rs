@@ -22,7 +22,7 @@ pub const SOAK: &str = "soak";
 /// One NVDIMM of 257 GiB: binding a namespace of it takes half a minute under emulation.
 pub const HUGE: &str = "huge";
 
-/// CXL memory, virtio-pmem, and DRAM that the kernel takes for persistent memory; no NVDIMM.
+/// CXL memory, virtio-pmem, and two ranges of DRAM that the kernel takes for persistent memory; no NVDIMM.
 pub const DEVICES: &str = "devices";
 
 /// A Debian under systemd, whose kernel is built with MAX_STRUCT_PAGE_SIZE = 128.

@@ -7,9 +7,9 @@ use pfnwatch_common::counter::Counter;
 use pfnwatch_common::record::{Attempt, CaptureFlags, Personality};
 
 use crate::counters::count;
-use crate::kernel::{Device, Namespace, NdPfn, Read, Region, claimed_by};
+use crate::kernel::{Device, Namespace, NdPfn, Read, Region, claimed_by, first_argument};
 use crate::maps::ATTEMPTS;
-use crate::{emit, globals, known_blocks, ownership, task};
+use crate::{begun_binds, emit, globals, known_blocks, ownership, task};
 
 /// `static int nvdimm_bus_probe(struct device *dev)` (drivers/nvdimm/bus.c): an attempt begins.
 #[kprobe]
@@ -28,12 +28,18 @@ fn bus_probe(ctx: ProbeContext) -> u32 {
 /// moment of a take-over is counted by both.
 #[inline(always)]
 fn other(device: Device) -> Read<()> {
-    if device.has_region_driver()? { known_blocks::forget_region(Region::of(device)?) } else { Ok(()) }
+    if device.has_region_driver()? {
+        begun_binds::note(device);
+        known_blocks::forget_region(Region::of(device)?)
+    } else {
+        Ok(())
+    }
 }
 
 #[inline(always)]
 fn begin(ctx: &ProbeContext, device: Device, personality: Personality) {
     static EMPTY: Attempt = Attempt::EMPTY;
+    begun_binds::note(device);
     let thread = task::thread_id();
     if let Some(earlier) = in_flight() {
         give_up(earlier);
@@ -88,6 +94,8 @@ fn give_up(earlier: &mut Attempt) {
 /// leaves everything else to [`bind_end`].
 #[fexit(function = "really_probe")]
 fn bind_result(ctx: FExitContext) -> i32 {
+    // A fault has been counted.
+    let _ = look_for_beginning(&ctx);
     keep_result(&ctx)
 }
 
@@ -109,6 +117,32 @@ fn keep_result(ctx: &FExitContext) -> i32 {
         attempt.seen = attempt.seen.with(CaptureFlags::BOUND);
     }
     0
+}
+
+/// What `really_probe` returns if the guard refuses the link `driver` (`kernfs_create_link`, fs/kernfs/symlink.c): no driver's
+/// probe ran, so that none was seen to begin.
+const REFUSED: i32 = -12;
+
+/// If no probe saw this bind begin, nobody knows what is on the namespace, or in the region, and the guard judges nothing there until
+/// it is seen again.
+#[inline(always)]
+fn look_for_beginning(ctx: &FExitContext) -> Read<()> {
+    if !ownership::is_active() {
+        return Ok(());
+    }
+    let device = Device::at(first_argument(ctx)?);
+    if begun_binds::take(device) || matches!(ctx.ret::<i32>(), Ok(REFUSED)) {
+        return Ok(());
+    }
+    match device.personality()? {
+        Personality::Pfn | Personality::Dax => known_blocks::mark_unseen(NdPfn::of(device)?),
+        Personality::NamespacePmem | Personality::NamespaceIo => {
+            known_blocks::mark_namespace_unseen(Namespace::of(device)?)
+        }
+        Personality::Other if device.has_region_driver()? => known_blocks::forget_region(Region::of(device)?),
+        // A btt device makes no such block: with what was known of one that it overwrites the guard allows more, not less.
+        Personality::Btt | Personality::Other => Ok(()),
+    }
 }
 
 /// `int __pm_runtime_idle(struct device *dev, int rpmflags)` (drivers/base/power/runtime.c): the first thing that the driver core

@@ -62,8 +62,20 @@ pub const PROGRAMS: [ProgramSpec; 19] = [
         reads_all: false,
         effect_if_missing: Some("whether a set-up ended in an enabled namespace, and namespaces without a memmap"),
     },
-    bind_result(names::BIND_RESULT, "why a driver that does not take a device does not"),
-    bind_result(names::BIND_RESULT_SPARE, "the same of a few of many attempts at once"),
+    bind_result(
+        names::BIND_RESULT,
+        &[
+            Structure::Device,
+            Structure::DeviceType,
+            Structure::DeviceDriver,
+            Structure::NdPfn,
+            Structure::NdRegion,
+            Structure::NdNamespaceCommon,
+            Structure::NdNamespaceIo,
+        ],
+        "why a driver that does not take a device does not",
+    ),
+    bind_result(names::BIND_RESULT_SPARE, &[], "the same of a few of many attempts at once"),
     ProgramSpec {
         name: names::SETUP_PFN_RETURN,
         hook: Hook::Kretprobe("nvdimm_setup_pfn"),
@@ -202,14 +214,8 @@ pub const BLOCK_READER: ProgramPlan = ProgramPlan {
     degraded_reason: None,
 };
 
-const fn bind_result(name: &'static str, without: &'static str) -> ProgramSpec {
-    ProgramSpec {
-        name,
-        hook: Hook::Fexit("really_probe"),
-        reads: &[],
-        reads_all: false,
-        effect_if_missing: Some(without),
-    }
+const fn bind_result(name: &'static str, reads: &'static [Structure], without: &'static str) -> ProgramSpec {
+    ProgramSpec { name, hook: Hook::Fexit("really_probe"), reads, reads_all: false, effect_if_missing: Some(without) }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

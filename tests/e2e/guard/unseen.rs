@@ -14,10 +14,21 @@ use guest::policy::{GuardMode, Policy};
 use guest::{namespace, regions, sysfs, wait};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::fixtures::{MODES, again, small};
+use super::fixtures::{MODES, again, rewrite_block, small};
+use super::hold::is_denied;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const AUTOPROBE: &str = "/sys/bus/nd/drivers_autoprobe";
+/// 0 disarms all kprobes of the kernel, 1 arms them again.
+const KPROBES: &str = "/sys/kernel/debug/kprobes/enabled";
+
+/// Does something while kprobes are off. The agent needs longer to notice.
+fn without_kprobes<T>(act: impl FnOnce() -> Result<T>) -> Result<T> {
+    fs::write(KPROBES, "0").with_context(|| format!("cannot write {KPROBES}"))?;
+    let done = act();
+    fs::write(KPROBES, "1").with_context(|| format!("cannot write {KPROBES}"))?;
+    done
+}
 
 /// No device of libnvdimm is probed by itself as long as this lives.
 struct WithoutAutoprobe;
@@ -118,6 +129,55 @@ fn existing_block_on_a_region_that_was_enabled_again_is_enabled_through_a_seed()
     namespace::disable(&namespace)?;
     guard.denies(&again(&wanted, &namespace)?)?;
     guard.judged_only(&["unjudged", "denied"])
+}
+
+/// What is bound while kprobes are off is not seen to begin, and the agent has not noticed that yet: here another block is written
+/// meanwhile.
+#[test]
+fn existing_block_that_was_written_while_kprobes_were_off_is_enabled_through_a_seed() -> Result<()> {
+    for mode in MODES {
+        let region = regions::fresh()?.first;
+        let wanted = small(&region, mode);
+        let made = creation::create(&wanted)?;
+        let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
+        let first = u8::from_str_radix(made.block_uuid.get(..2).context("no uuid")?, 16)? ^ 1;
+        let uuid = format!("{first:02x}{}", made.block_uuid.get(2..).context("no uuid")?);
+        without_kprobes(|| {
+            rewrite_block(&made.namespace, |block| block.uuid[0] ^= 1)?;
+            let by_hand = creation::claim(&wanted, &made.namespace, &uuid)?;
+            by_hand.bind().with_context(|| format!("an existing block is refused{}", guard.output()))
+        })?;
+        guard.judgement("unjudged", &PreparedNamespace { block_uuid: uuid, ..made })?;
+        // What is seen is judged, and so is each further attempt, although a refused bind has no beginning either.
+        let denied = creation::prepare(&small(&region, mode))?;
+        guard.denies(&denied)?;
+        without_kprobes(|| is_denied(&denied))?;
+        is_denied(&denied)?;
+        guard.judged_only(&["unjudged", "denied", "denied", "denied"])?;
+    }
+    Ok(())
+}
+
+/// A region that is enabled while kprobes are off may come with other blocks.
+#[test]
+fn existing_block_on_a_region_that_was_enabled_while_kprobes_were_off_is_enabled_through_a_seed() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let wanted = small(&region, Mode::Fsdax);
+    let first = creation::create(&wanted)?;
+    let start = sysfs::number(&first.namespace, "resource")?;
+    let first_block = InfoBlock::read(&first.namespace)?;
+    namespace::disable(&first.namespace)?;
+    again(&wanted, &first.namespace)?.bind().context("another block")?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
+    sysfs::unbind(&region)?;
+    put_block(start, &first_block)?;
+    let _manual = WithoutAutoprobe::start()?;
+    without_kprobes(|| sysfs::bind(&region, "nd_region").with_context(|| format!("cannot enable {region}")))?;
+    let by_hand = creation::claim(&wanted, &unprobed(&first.namespace_uuid)?, &first.block_uuid)?;
+    guard.passes(&by_hand)?;
+    guard.judgement("unjudged", &by_hand)?;
+    guard.set_up(&first.namespace_uuid, "existing")?;
+    guard.judged_only(&["unjudged"])
 }
 
 /// The same block uuid again, where the block with it is gone: a creation.
