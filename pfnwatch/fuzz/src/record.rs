@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use pfnwatch::analysis::memmap_return::{NamespaceIndex, not_returned};
+use pfnwatch::analysis::memmap_return::{MemoryOwners, not_returned};
 use pfnwatch::bpf::decode::{Context, decode, memmap_removal};
 use pfnwatch::export::line;
 use pfnwatch::model::facts::KernelParameters;
@@ -23,7 +23,7 @@ pub fn check(bytes: &[u8]) {
             deduplicates: Some(true),
             may_lose_memmap: true,
         };
-        let lost = not_returned(&removal, &NamespaceIndex::default(), &host, MemmapEvidence::Code, "6.18.15");
+        let lost = not_returned(&removal, &MemoryOwners::default(), &host, MemmapEvidence::Code, "6.18.15");
         assert!(lost.is_none_or(|lost| lost.returned_bytes + lost.lost_bytes == lost.removed_bytes), "{removal:?}");
         return;
     }

@@ -204,7 +204,7 @@ fn a_removal_has_the_range_and_the_compound_pages_of_its_pagemap() {
     assert_eq!(found.time.0, UNIX_EPOCH + Duration::from_secs(1_000) + Duration::from_millis(5));
     assert_eq!(removal(&MemmapRemoval { flags: !1, ..record }).on_media, Some(false));
     let blocks = removal(&MemmapRemoval { memory_blocks: 1, flags: 0, vmemmap_shift: 0, ..record });
-    assert_eq!((blocks.on_media, blocks.align), (None, 4096), "the kernel does not say it of system RAM");
+    assert_eq!((blocks.on_media, blocks.align), (None, 4096), "the record of system RAM does not show it");
     let faulty = MemmapRemoval { seen: CaptureFlags::FAULT, ..record };
     let nonsense = [MemmapRemoval { end: 7, ..record }, MemmapRemoval { vmemmap_shift: u64::MAX, ..record }];
     for record in nonsense.iter().chain([&faulty, &MemmapRemoval { start: 0, end: u64::MAX, ..record }]) {
