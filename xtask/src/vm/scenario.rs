@@ -89,7 +89,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: scope::DEVICES,
-        kernel: On::Debian(Lines::MemoryDevices),
+        kernel: On::Debian(Lines::MemoryDevicesAndLoss),
         nvdimms: &[],
         has_memory_devices: true,
         ..DEFAULT
