@@ -144,6 +144,10 @@ impl DeviceWatch {
                     let found = task::ready!(Pin::new(reading).poll(context));
                     self.phase = Phase::Idle;
                     let found = found.context("no thread could be started to read the devices").flatten();
+                    if found.is_err() {
+                        // While nothing can be read, they must not pile up.
+                        self.asked.clear();
+                    }
                     return Poll::Ready(DeviceWork::Read(found));
                 }
             }

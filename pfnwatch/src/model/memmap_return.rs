@@ -18,7 +18,7 @@ pub struct MemmapRemoval {
     pub size: u64,
     /// The size of the compound pages.
     pub align: u64,
-    /// The memmap lies on the range itself (memmap_on_memory); `None` for system RAM, of which the kernel does not say it.
+    /// The memmap lies on the range itself (memmap_on_memory); `None` for system RAM, whose record does not show it.
     pub on_media: Option<bool>,
     /// Nobody saw the removal: it is concluded from what a device was and is.
     pub is_inferred: bool,

@@ -110,7 +110,7 @@ pub(super) mod filter {
         let count = u16::try_from(program.len()).map_err(io::Error::other)?;
         let filter = libc::sock_fprog { len: count, filter: program.as_mut_ptr() };
         let length = u32::try_from(size_of_val(&filter)).map_err(io::Error::other)?;
-        // SAFETY: `filter` points to as many instructions as it says, which live through the call; the kernel copies and checks them.
+        // SAFETY: `filter` points to `count` instructions, which live through the call; the kernel copies and checks them.
         let result = unsafe {
             libc::setsockopt(
                 socket.as_raw_fd(),

@@ -78,6 +78,8 @@ pub struct State {
     pub inbox: VecDeque<Message>,
     /// Messages about devices that the agent has not received.
     pub device_messages: u64,
+    /// Why they cannot be listened to.
+    pub device_messages_error: Option<String>,
     waker: Option<Waker>,
     device_waker: Option<Waker>,
 }
@@ -303,6 +305,7 @@ impl Sensor for FakeKernel {
     }
 
     fn device_messages(&self) -> anyhow::Result<Box<dyn DeviceMessages>> {
+        fails(&self.get().device_messages_error)?;
         Ok(Box::new(self.clone()))
     }
 
@@ -322,6 +325,7 @@ impl DeviceMessages for FakeKernel {
         let mut state = self.get();
         state.device_waker = Some(context.waker().clone());
         match state.device_messages {
+            _ if state.device_messages_error.is_some() => Poll::Ready(Err(io::Error::other("broken"))),
             0 => Poll::Pending,
             _ => {
                 state.device_messages -= 1;

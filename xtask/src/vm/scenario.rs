@@ -89,7 +89,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: scope::DEVICES,
-        kernel: On::Debian(Lines::MemoryDevices),
+        kernel: On::Debian(Lines::MemoryDevicesAndLoss),
         // A second range for ramdax, which makes a region of each. Ranges side by side would be one.
         arguments: "memmap=512M!1600M",
         nvdimms: &[],

@@ -202,7 +202,7 @@ fn a_removal_has_the_range_and_the_compound_pages_of_its_pagemap() {
     assert_eq!((found.start, found.size, found.align, found.on_media), (4 << 30, 1 << 30, 2 << 20, Some(false)));
     assert_eq!(found.time.0, UNIX_EPOCH + Duration::from_secs(1_000) + Duration::from_millis(5));
     let blocks = removal(&MemmapRemoval { memory_blocks: 1, vmemmap_shift: 0, ..record });
-    assert_eq!((blocks.on_media, blocks.align), (None, 4096), "the kernel does not say it of system RAM");
+    assert_eq!((blocks.on_media, blocks.align), (None, 4096), "the record of system RAM does not show it");
     let faulty = MemmapRemoval { seen: CaptureFlags::FAULT, ..record };
     let nonsense = [MemmapRemoval { end: 7, ..record }, MemmapRemoval { vmemmap_shift: u64::MAX, ..record }];
     for record in nonsense.iter().chain([&faulty, &MemmapRemoval { start: 0, end: u64::MAX, ..record }]) {

@@ -221,3 +221,40 @@ fn a_removal_that_no_probe_sees_is_an_upper_limit() {
     let [lost] = of_kind(&events, "memmap_not_returned")[..] else { panic!("{events:#?}") };
     assert_eq!((&lost["device"], &lost["at_most"], &lost["by"]), (&"dax0.0".into(), &true.into(), &Value::Null));
 }
+
+#[test]
+fn a_dax_bus_that_cannot_be_watched_degrades_the_agent() {
+    let kernel = FakeKernel::sound();
+    scenario(&kernel, "", async |rig| {
+        let parts = |status: Status| status.degraded.iter().map(|it| it.part).collect::<Vec<_>>();
+        rig.tree().memory_hotplug(BLOCK, "N").unwrap();
+        rig.kernel.set(|state| state.device_messages_error = Some("EPERM".to_owned()));
+        rig.kernel.send_device_messages(1);
+        assert_eq!(parts(rig.wait_until_idle().await), [DegradedPart::DeviceEvents]);
+        // Without messages each tick looks.
+        rig.tree().dax_device(&DaxDevice::default()).unwrap();
+        rig.tick().await;
+        rig.device_event(1).await;
+        rig.kernel.set(|state| state.device_messages_error = None);
+        assert_eq!(parts(rig.tick().await), []);
+        rig.device_messages(1).await;
+        // The bus cannot be listed.
+        let devices = rig.folder.path().join("bus/dax/devices");
+        let away = rig.folder.path().join("away");
+        fs::rename(&devices, &away).unwrap();
+        fs::write(&devices, "").unwrap();
+        let began = std::time::Instant::now();
+        while parts(rig.tick().await) != [DegradedPart::Devices] {
+            assert!(began.elapsed() < TIMEOUT);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        fs::remove_file(&devices).unwrap();
+        fs::rename(&away, &devices).unwrap();
+        while !parts(rig.tick().await).is_empty() {
+            assert!(began.elapsed() < TIMEOUT);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // It was there all the time.
+        rig.device_event(1).await;
+    });
+}
