@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::Agent;
+use guest::boot_config::BootConfig;
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::soak::choice::Random;
-use guest::{GIB, KIB, MIB, command, namespace, regions, sysfs};
+use guest::{GIB, KIB, MIB, command, modules, namespace, regions, sysfs};
 use pfnwatch_common::{Geometry, KernelQuirks, Rejection, Reservation, reservation};
 use serde_json::{Value, json};
 
@@ -140,51 +141,156 @@ fn predict_finds_the_running_kernel_by_its_code() -> Result<()> {
     Ok(())
 }
 
-/// Random sizes, aligns and maps: `--usable` gives the least size that the kernel makes so much usable of, and `--pieces-of` counts
-/// what the kernel then offers.
-#[test]
-fn predict_finds_the_size_to_type() -> Result<()> {
-    let regions = regions::fresh()?;
-    let seed = std::process::id().into();
-    eprintln!("seed {seed}");
-    let mut random = Random::new(seed);
-    for case in 0..12_u32 {
+/// Random cases of each inverse. A devdax namespace without the driver of its character device has no memmap to be initialized, and
+/// is made in no time. The other lines see some of them.
+const CASES: u32 = 100;
+const CASES_LINE: &str = "6.12";
+const CASES_ELSEWHERE: u32 = 12;
+
+/// A place for a random namespace: the region with an align, and what the kernel requires of its size.
+struct Case {
+    region: String,
+    align_bytes: u64,
+    map: Map,
+    /// What sizes are multiples of.
+    step: u64,
+}
+
+impl Case {
+    fn random(random: &mut Random, regions: &regions::Regions) -> Result<Self> {
         let region = if random.coin() { &regions.first } else { &regions.second };
         let region_align = if random.coin() { 4096 } else { 16 * MIB };
         sysfs::write(region, "align", &region_align.to_string())?;
         let align_bytes = random.one_of(&[4 * KIB, 2 * MIB, GIB]).copied().unwrap_or(GIB);
         let map = if random.below(3) > 0 { Map::Dev } else { Map::Mem };
-        let usable = 16 * MIB + random.below(GIB);
-        let asked = format!("case {case}: {usable} bytes in {region}, align {align_bytes}, {map:?}");
-        let predicted =
-            predict_json(region, align_bytes, map, &["--usable", &usable.to_string()]).context(asked.clone())?;
-        let size = predicted["request"]["size_bytes"].as_u64().context("no size")?;
-        let wanted =
-            |size_bytes| NamespaceSpec { map, align_bytes, ..NamespaceSpec::new(region, Mode::Devdax, size_bytes) };
-        let made = creation::create(&wanted(size)).with_context(|| format!("{asked}: {predicted:#}"))?;
-        let (first, given) = (sysfs::number(&made.holder, "resource")?, sysfs::number(&made.holder, "size")?);
-        ensure!(given >= usable, "{asked}: {given} of {size}: {predicted:#}");
+        Ok(Self { region: region.clone(), align_bytes, map, step: region_align.max(align_bytes) })
+    }
+
+    fn wanted(&self, size_bytes: u64) -> NamespaceSpec {
+        let Self { region, align_bytes, map, .. } = self;
+        NamespaceSpec { map: *map, align_bytes: *align_bytes, ..NamespaceSpec::new(region, Mode::Devdax, size_bytes) }
+    }
+
+    fn predict(&self, more: &[&str]) -> Result<Value> {
+        let (align, map) = (self.align_bytes.to_string(), if self.map == Map::Dev { "dev" } else { "mem" });
+        // The code of the kernel is read by other tests.
+        let usual =
+            ["predict", "--region", &self.region, "--mode", "devdax", "--max-struct-page", "64", "--format", "json"];
+        let arguments = [&usual[..], &["--align", &align, "--map", map], more].concat();
+        let said = command::attempt("/bin/pfnwatch", &arguments)?;
+        // That nothing would be usable is a finding.
+        ensure!(matches!(said.code, Some(0 | 3)), "{said:?}");
+        serde_json::from_str(&said.stdout).context("no JSON")
+    }
+
+    /// Makes a namespace of the size that was predicted, and returns its first usable byte and how many there are.
+    fn make(&self, predicted: &Value) -> Result<(u64, u64)> {
+        let size = predicted.pointer("/request/size_bytes").and_then(Value::as_u64).context("no size")?;
+        let made = creation::create(&self.wanted(size)).with_context(|| format!("{predicted:#}"))?;
+        let given = (sysfs::number(&made.holder, "resource")?, sysfs::number(&made.holder, "size")?);
         namespace::destroy(&made.namespace)?;
-        let pieces = predict_json(region, align_bytes, map, &["--size", &size.to_string(), "--pieces-of", "64MiB"])?;
-        let counted = ((first + given) / (64 * MIB)).saturating_sub(first.div_ceil(64 * MIB));
-        ensure!(pieces["pieces"]["pieces"] == counted, "{asked}: {counted} pieces, not {pieces:#}");
-        let smaller = size - region_align.max(align_bytes);
-        if smaller >= 16 * MIB {
-            let made = creation::prepare(&wanted(smaller))?;
-            if made.bind().is_ok() {
-                let given = sysfs::number(&made.holder, "size")?;
-                ensure!(given < usable, "{asked}: {smaller} has {given} as well");
-            }
-            namespace::destroy(&made.namespace)?;
-        }
+        Ok(given)
+    }
+}
+
+fn random_cases(check: impl Fn(&mut Random, &Case) -> Result<()>) -> Result<()> {
+    let regions = regions::fresh()?;
+    if modules::loaded("device_dax") {
+        modules::unload("device_dax")?;
+    }
+    let seed = u64::from(std::process::id());
+    let mut random = Random::new(seed);
+    let cases = if BootConfig::read()?.line == CASES_LINE { CASES } else { CASES_ELSEWHERE };
+    for number in 0..cases {
+        let case = Case::random(&mut random, &regions)?;
+        let said = format!("seed {seed}, case {number}: {}, align {}, {:?}", case.region, case.align_bytes, case.map);
+        check(&mut random, &case).context(said)?;
     }
     Ok(())
 }
 
-fn predict_json(region: &str, align_bytes: u64, map: Map, more: &[&str]) -> Result<Value> {
-    let (align, map) = (align_bytes.to_string(), if map == Map::Dev { "dev" } else { "mem" });
-    // The code of the kernel is read by other tests.
-    let usual = ["predict", "--region", region, "--mode", "devdax", "--max-struct-page", "64", "--format", "json"];
-    let arguments = [&usual[..], &["--align", &align, "--map", map], more].concat();
-    serde_json::from_str(&command::run("/bin/pfnwatch", &arguments)?).context("no JSON")
+fn random_piece(random: &mut Random) -> u64 {
+    random.one_of(&[2 * MIB, 32 * MIB, 64 * MIB, 256 * MIB, GIB]).copied().unwrap_or(GIB)
+}
+
+/// `--pieces-of` counts the aligned pieces of what the kernel offers.
+fn has_pieces(predicted: &Value, piece: u64, (first, given): (u64, u64)) -> Result<()> {
+    let starts = (0..8 * GIB / piece).map(|number| first / piece * piece + number * piece);
+    let counted = starts.filter(|start| *start >= first && start + piece <= first + given).count();
+    let predicted_pieces = predicted.pointer("/pieces/pieces").and_then(Value::as_u64);
+    ensure!(predicted_pieces == u64::try_from(counted).ok(), "{counted} pieces of {piece} bytes, not {predicted:#}");
+    Ok(())
+}
+
+/// `--usable` gives the least size that the kernel makes so much usable of.
+#[test]
+fn predict_finds_the_least_size_for_what_is_to_be_usable() -> Result<()> {
+    random_cases(|random, case| {
+        let usable = 16 * MIB + random.below(GIB);
+        let piece = random_piece(random);
+        let predicted = case.predict(&["--usable", &usable.to_string(), "--pieces-of", &piece.to_string()])?;
+        let (first, given) = case.make(&predicted)?;
+        has_pieces(&predicted, piece, (first, given))?;
+        ensure!(given >= usable, "{usable} bytes: {given} of {predicted:#}");
+        let size = predicted["request"]["size_bytes"].as_u64().context("no size")?;
+        let smaller = size.saturating_sub(case.step);
+        if smaller >= 16 * MIB {
+            let made = creation::prepare(&case.wanted(smaller))?;
+            if made.bind().is_ok() {
+                let given = sysfs::number(&made.holder, "size")?;
+                ensure!(given < usable, "{usable} bytes: {smaller} has {given} as well");
+            }
+            namespace::destroy(&made.namespace)?;
+        }
+        Ok(())
+    })
+}
+
+/// `--percent` gives the largest size of that share that the kernel takes, of what it reports as free.
+#[test]
+fn predict_finds_the_size_for_a_share_of_what_is_free() -> Result<()> {
+    random_cases(|random, case| {
+        // Something else is there already: a label alone takes its room.
+        let taken = (16 * MIB * random.below(60)).next_multiple_of(case.step);
+        let other = (taken > 0).then(|| creation::prepare(&case.wanted(taken))).transpose()?;
+        if let Some(other) = &other {
+            // The region has another seed once this namespace has been enabled.
+            namespace::disable(&other.namespace)?;
+            sysfs::write(&other.namespace, "force_raw", "1")?;
+            sysfs::bind(&other.namespace, "nd_pmem")?;
+        }
+        let free = sysfs::number(&case.region, "available_size")?;
+        let percent = 1 + random.below(100);
+        let share = u64::try_from(u128::from(free) * u128::from(percent) / 100)?;
+        let piece = random_piece(random);
+        let arguments = ["--percent", &percent.to_string(), "--pieces-of", &piece.to_string()];
+        if share / case.step * case.step < 16 * MIB {
+            ensure!(case.predict(&arguments).is_err(), "{percent} % of {free}: less than ndctl takes");
+        } else {
+            let predicted = case.predict(&arguments)?;
+            let size = predicted["request"]["size_bytes"].as_u64().context("no size")?;
+            ensure!(size == share / case.step * case.step, "{percent} % of {free}: {predicted:#}");
+            let made = creation::prepare(&case.wanted(size))?;
+            let bound = made.bind();
+            match predicted["this_kernel"]["usable_bytes"].as_u64() {
+                // Whether that is made depends on the kernel, and other tests look.
+                Some(0) => {}
+                Some(usable) => {
+                    bound.with_context(|| format!("{predicted:#}"))?;
+                    let (first, given) =
+                        (sysfs::number(&made.holder, "resource")?, sysfs::number(&made.holder, "size")?);
+                    ensure!(given == usable, "{percent} % of {free}: {given} of {predicted:#}");
+                    has_pieces(&predicted, piece, (first, given))?;
+                }
+                None => ensure!(bound.is_err(), "{percent} % of {free}: made, and not {predicted:#}"),
+            }
+            namespace::destroy(&made.namespace)?;
+        }
+        if let Some(other) = other {
+            sysfs::unbind(&other.namespace)?;
+            sysfs::write(&other.namespace, "force_raw", "0")?;
+            namespace::destroy(&other.namespace)?;
+        }
+        Ok(())
+    })
 }

@@ -116,7 +116,7 @@ pub enum AcceptError {
     /// There is no regression of that name.
     #[error("{0} does not cost more than it did, as far as the agent knows: `pfnwatch baseline` shows what does")]
     NoRegression(String),
-    #[error("several had the name {0}: give its namespace uuid, or its first address as 0x…")]
+    #[error("several had the name {0}: give its namespace uuid, its serial, or its first address as 0x…")]
     Ambiguous(String),
     /// The regression is that of an earlier boot, or of a libnvdimm that is not loaded.
     #[error("what the running kernel reserves for each page is not known: load libnvdimm, and accept it then")]

@@ -269,7 +269,7 @@ fn a_device_that_lost_capacity_is_an_alert_with_both_kernels_and_the_bytes() {
     let device = DeviceKey {
         device: "dax0.0".to_owned(),
         serial: Some("0x1".to_owned()),
-        start_address: 0xb7000_0000,
+        start_address: 0xb_7000_0000,
         size_bytes: GIB,
     };
     let subject = RegressionSubject::Device(RegressedDevice {
