@@ -4,6 +4,7 @@ pub(crate) mod btf_writer;
 pub(crate) mod events;
 mod integration;
 pub(crate) mod reference;
+pub(crate) mod screens;
 mod seeds;
 
 #[path = "../tests/support/kernel.rs"]

@@ -35,7 +35,7 @@ impl KernelMessage {
         match self {
             Self::AlignTooLarge => Answer::new(
                 Cause::AlignTooLarge,
-                "nothing usable is left once the reservation and the align are taken off: take a larger size or a smaller --align",
+                "reservation and align leave nothing usable: use a larger size or a smaller --align",
                 format!("{predict} --size SIZE --align 2M"),
             ),
             Self::AlignExceedsCapacity { align, capacity } => Answer::new(

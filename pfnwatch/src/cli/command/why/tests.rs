@@ -227,6 +227,17 @@ fn a_message_is_answered_alone_or_by_the_host() {
     assert!(why(host.folder.path(), &["--message", "hello"]).is_err());
 }
 
+#[test]
+fn the_screen() {
+    let mut host = Host::new();
+    host.log = "[ 5.0] nd_pmem pfn0.5: really_probe: driver_sysfs_add failed\n\
+        [ 6.0] dax_pmem dax0.0: namespace0.1 unable to satisfy requested alignment\n"
+        .to_owned();
+    let report = host.why(&["--control-socket", "/none"]).unwrap();
+    let text = report.text().replace(&host.folder.path().display().to_string(), "FOLDER");
+    crate::testing::screens::compare("why", &text);
+}
+
 /// What an agent recorded names the namespace of a device that the kernel's log names alone.
 #[test]
 fn a_denial_is_explained_by_log_and_event() {
