@@ -186,8 +186,8 @@ const NAMESPACES: [&str; 6] = ["NAMESPACE", "SIZE", "COSTS", "AT LEAST", "UNDER"
 
 fn render(report: &BaselineReport) -> String {
     if report.kernels.is_empty() {
-        return "No agent has found out yet what a kernel reserves here: there is nothing to hold anything against.\n\
-                `pfnwatch run` does, and keeps it in its event store.\n"
+        return "No agent has recorded yet what a kernel reserves here: nothing can be compared.\n\
+                `pfnwatch run` records it in its event store.\n"
             .to_owned();
     }
     let mut kernels = table(&KERNELS, &[2, 3, 4]);

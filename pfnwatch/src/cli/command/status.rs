@@ -89,7 +89,7 @@ fn render(status: &Status) -> String {
         line("DEGRADED", &format!("{} since {}, and retried: {}", degraded.part, degraded.since, degraded.error));
     }
     if let Some(error) = &status.store_error {
-        line("event store", &format!("TAKES NO EVENTS: {error}"));
+        line("event store", &format!("CANNOT BE WRITTEN: {error}"));
     }
     if let Some(evictions) = evictions(status) {
         line("DROPPED", &evictions);

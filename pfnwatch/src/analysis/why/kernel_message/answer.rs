@@ -130,13 +130,13 @@ impl KernelMessage {
             ),
             Self::MemoryDebugging => Answer::new(
                 Cause::MemoryDebugging,
-                "the struct page of this kernel is larger than what it reserves for each, so that it refuses map=dev: boot a kernel without memory debugging, or take map=mem",
+                "the struct page of this kernel is larger than what it reserves for each, so that it refuses map=dev: boot a kernel without memory debugging, or use map=mem",
                 format!("{predict} --size SIZE --map mem"),
             ),
             Self::AddressRangeBusy { range } => Answer::new(
                 Cause::AddressRangeBusy,
                 format!(
-                    "something else of the kernel holds {}: a second driver, memmap= twice, a crash kernel; the info block may have been written already",
+                    "another part of the kernel owns {}: a second driver, memmap= twice, a crash kernel; the info block may have been written already",
                     range.as_deref().unwrap_or("these addresses")
                 ),
                 "sudo cat /proc/iomem",
@@ -177,7 +177,7 @@ impl KernelMessage {
             }
             Self::TooSmall => Answer::new(
                 Cause::NamespaceTooSmall,
-                "the kernel takes no namespace below 16 MiB for fsdax, devdax or sector",
+                "the kernel accepts no namespace below 16 MiB for fsdax, devdax or sector",
                 format!("{predict} --size 16M"),
             ),
             Self::NoUuid => Answer::new(

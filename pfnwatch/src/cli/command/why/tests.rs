@@ -177,7 +177,7 @@ fn the_whole_host_shows_what_is_wrong_now() {
     }
     assert_eq!(host.causes(&["namespace0.7"]), [named("namespace0.7", Cause::AlignTooLarge)]);
     let error = host.why(&["namespace9.9"]).unwrap_err().to_string();
-    assert!(error.starts_with("namespace9.9 is no namespace, device or region of this host"), "{error}");
+    assert!(error.starts_with("namespace9.9 is not a namespace, device or region of this host"), "{error}");
 }
 
 #[test]
