@@ -4,7 +4,6 @@ pub(crate) mod btf_writer;
 pub(crate) mod events;
 mod integration;
 pub(crate) mod reference;
-pub(crate) mod screens;
 mod seeds;
 
 #[path = "../tests/support/kernel.rs"]

@@ -30,15 +30,15 @@ Examples:
 It changes nothing. Without root, it reports that root is missing.
 Exit codes: 0 all that observing needs is there; 1 error; 2 wrong usage; 4 something is missing.")]
 pub struct Args {
+    /// Check what enforcing needs, too
+    #[arg(long)]
+    enforce: bool,
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Take BTF from DIR/vmlinux and DIR/libnvdimm, for a kernel that ships none
     #[arg(long, value_name = "DIR")]
     btf_dir: Option<PathBuf>,
-    /// Check what enforcing needs, too
-    #[arg(long)]
-    enforce: bool,
 }
 
 /// The report.

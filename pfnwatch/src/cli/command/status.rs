@@ -284,8 +284,9 @@ fn or_unknown(reason: Option<&str>) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::output::screens;
     use crate::model::memmap_return::{MemmapEvidence, MemmapVerdict};
-    use crate::testing::{screens, view};
+    use crate::testing::view;
 
     #[test]
     fn the_screen() {

@@ -80,7 +80,7 @@ fn the_screen() {
             text.lines().all(|line| line.chars().count() <= usize::from(width) || !line.starts_with(' ')),
             "{text}"
         );
-        crate::testing::screens::compare(&format!("doctor_{width}"), &text);
+        crate::cli::output::screens::compare(&format!("doctor_{width}"), &text);
     }
 }
 

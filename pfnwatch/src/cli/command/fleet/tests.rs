@@ -35,7 +35,7 @@ fn fleet() -> Fleet {
 
 #[test]
 fn the_screen() {
-    crate::testing::screens::compare("fleet", &render(&FleetReport::of(&fleet())));
+    crate::cli::output::screens::compare("fleet", &render(&FleetReport::of(&fleet())));
 }
 
 #[test]

@@ -6,10 +6,10 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::cli::output::screens;
 use crate::kernel::known_defects;
 use crate::model::inventory::{InfoBlocks, Inventory};
 use crate::model::kernel::KernelFacts;
-use crate::testing::screens;
 use crate::testing::tree::{Pmem, Tree};
 
 const GIB: u64 = 1 << 30;

@@ -331,7 +331,7 @@ impl<'a> From<&'a Alternative> for AlternativeRow<'a> {
 mod tests {
     use super::*;
     use crate::cli::command::predict::alternative;
-    use crate::testing::screens;
+    use crate::cli::output::screens;
 
     /// 1 TiB under a kernel with the regression, at an address that is not known.
     fn prediction() -> Prediction {

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::inventory::{InfoBlocks, Inventory};
 use crate::model::kernel::{KernelFacts, MemmapCounter};
 
-use crate::testing::screens;
+use crate::cli::output::screens;
 use crate::testing::tree::{DaxDevice, Pmem, Tree};
 
 const GIB: u64 = 1 << 30;

@@ -235,7 +235,7 @@ fn the_screen() {
         .to_owned();
     let report = host.why(&["--control-socket", "/none"]).unwrap();
     let text = report.text().replace(&host.folder.path().display().to_string(), "FOLDER");
-    crate::testing::screens::compare("why", &text);
+    crate::cli::output::screens::compare("why", &text);
 }
 
 /// What an agent recorded names the namespace of a device that the kernel's log names alone.
