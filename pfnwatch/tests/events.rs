@@ -159,7 +159,7 @@ fn an_event_store_that_cannot_be_read_is_named_with_the_reason() {
     for (arguments, said) in [
         (&["--limit", "0"][..], "limit"),
         (&["--since", "yesterday"], "neither a time"),
-        (&["--kind", "a,b"], "no kind"),
+        (&["--kind", "a,b"], "not a kind"),
         (&["restore-block"], "NAMESPACE"),
     ] {
         let output = host.events(arguments);

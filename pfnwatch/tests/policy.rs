@@ -115,7 +115,7 @@ fn warnings_say_what_is_most_likely_not_meant() {
         "nothing that a kernel with the regression makes",
         "exemption 1, the region with set_cookie 0xdeadbeef: it never ends",
         "exemption 2, the region that starts at 0x1000: there is none on this host",
-        "exemption 3, the region with set_cookie 0xdeadbeef: it ended at 2020-01-01T00:00:00Z",
+        "exemption 3, the region with set_cookie 0xdeadbeef: it expired at 2020-01-01T00:00:00Z",
         "exemption 3, the region with set_cookie 0xdeadbeef: exemption 1 is for the same",
     ];
     assert_eq!(warnings.len(), expected.len(), "{warnings:?}");

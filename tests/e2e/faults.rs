@@ -261,7 +261,7 @@ fn standard_output_that_is_full_or_gone() -> Result<()> {
     let ended = wait::exit_of("the agent", &mut child, TIMEOUT)?;
     let mut said = String::new();
     child.stderr.take().context("no standard error")?.read_to_string(&mut said)?;
-    ensure!(ended.code() == Some(1) && said.contains("standard output does not take the event"), "{ended}: {said}");
+    ensure!(ended.code() == Some(1) && said.contains("standard output does not accept the event"), "{ended}: {said}");
     let changes = events::written(&["--kind", "mode_changed"])?.len();
     ensure!(changes == CHANGES + 1, "{changes} changes of the mode are in the event store");
     Ok(())

@@ -76,7 +76,7 @@ fn given_up_after_the_attachment_and_not_missed_later() -> Result<()> {
     Policy::strict(GuardMode::Enforce).write()?;
     agent.signal(Signal::SIGHUP)?;
     agent.event("the policy of the file", TIMEOUT, |event| {
-        let taken = event["explanation"].to_string().contains("when the agent goes, release");
+        let taken = event["explanation"].to_string().contains("when the agent ends, release");
         (has_text(event, "event", "policy_loaded") && taken).then_some(())
     })?;
     agent.armed().context("the configuration was read again")?;

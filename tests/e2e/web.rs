@@ -187,7 +187,7 @@ fn a_port_that_is_taken_and_a_server_that_moves() -> Result<()> {
     listens_on(ELSEWHERE)?;
     wait::until("a page that reports it", TIMEOUT, || {
         let page = web::ask(ELSEWHERE, "/").ok()?.body;
-        (page.contains("was not taken") && page.contains("line 3, column") && !page.contains("secret")).then_some(())
+        (page.contains("was rejected") && page.contains("line 3, column") && !page.contains("secret")).then_some(())
     })?;
     configured(&agent, "enabled = false")?;
     wait::until("no server", TIMEOUT, || web::ask(ELSEWHERE, "/healthz").is_err().then_some(()))?;
@@ -203,16 +203,19 @@ fn strangers_are_refused(agent: &mut Guard) -> Result<()> {
     let enforce =
         || command::attempt_as_nobody(agent::PROGRAM, &["mode", "enforce", "--control-socket", guard::SOCKET]);
     let kept_out = enforce()?;
-    ensure!(kept_out.code == Some(1) && kept_out.stderr.contains("only root may ask the agent at"), "{kept_out:?}");
+    ensure!(
+        kept_out.code == Some(1) && kept_out.stderr.contains("only root and members of its group may use the agent at"),
+        "{kept_out:?}"
+    );
     let socket = Path::new(guard::SOCKET);
     for (path, mode) in [(socket.parent().context("no folder")?, 0o755), (socket, 0o666)] {
         fs::set_permissions(path, Permissions::from_mode(mode)).with_context(|| path.display().to_string())?;
     }
     for _ in 0..3 {
         let refused = enforce()?;
-        ensure!(refused.code == Some(1) && refused.stderr.contains("only root may ask the agent"), "{refused:?}");
+        ensure!(refused.code == Some(1) && refused.stderr.contains("only root may use the agent"), "{refused:?}");
     }
-    let line = format!("user {} asked at the control socket and was refused", command::NOBODY);
+    let line = format!("user {} was refused at the control socket", command::NOBODY);
     ensure!(agent.log_lines(&line) == 1, "it is logged once: {}", agent.output());
     let status = guard::status()?;
     ensure!(status.pointer("/mode/mode") == Some(&"audit".into()), "{status:#}");

@@ -40,7 +40,7 @@ pub(super) fn allow(guard: &mut Guard, allow: Allow, peer: &Peer) -> anyhow::Res
 pub(super) fn revoke(guard: &mut Guard, id: u64, peer: &Peer) -> Result<(Response, Body), ErrorResponse> {
     let Some(grant) = guard.revoke(id)? else {
         return Err(ErrorResponse::usage(format!(
-            "there is no exemption {id} that could be withdrawn: `pfnwatch allow --list` shows them"
+            "there is no exemption {id} that can be revoked: `pfnwatch allow --list` lists them"
         )));
     };
     let exemption = ExemptionChange { by: Some(Actor::from(peer)), ..guard.exemption_change(&grant) };

@@ -117,7 +117,7 @@ impl Server {
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut self.failing, true) {
-                            tracing::warn!("the control socket takes no connection for now: {error}");
+                            tracing::warn!("the control socket cannot accept a connection for now: {error}");
                         }
                         tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
                     }

@@ -65,7 +65,7 @@ impl<W: Write> Publisher<W> {
         let mut events = std::mem::take(&mut self.queue);
         self.store.commit(&mut events, &mut self.info_blocks);
         for event in &events {
-            let written = self.log.write(event).context("standard output does not take the event");
+            let written = self.log.write(event).context("standard output does not accept the event");
             written.map_err(Fatal::new)?;
         }
         // The allocation is used for the next events.

@@ -58,7 +58,7 @@ impl Pins {
         let mounted = statfs(parent).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC);
         anyhow::ensure!(
             mounted,
-            "there is no BPF file system at {}, and a guard that holds on is kept there: `mount -t bpf bpf {0}`",
+            "there is no BPF file system at {}, where a pinned guard is kept: `mount -t bpf bpf {0}`",
             parent.display()
         );
         fs::create_dir_all(self.maps()).with_context(|| format!("{} cannot be made", self.maps().display()))

@@ -52,7 +52,7 @@ pub fn release(pins: &Pins) -> anyhow::Result<Vec<PathBuf>> {
     while let Some(program) = loaded_programs().flatten().map(|it| it.id()).find(|id| programs.contains(id)) {
         anyhow::ensure!(
             asked.elapsed() < DETACH_TIMEOUT,
-            "the pins are removed, but something else holds program {program} of the guard, which guards on: \
+            "the pins are removed, but something else keeps program {program} of the guard, which still guards: \
              `bpftool prog show id {program}` names the processes that do"
         );
         sleep(Duration::from_millis(2));

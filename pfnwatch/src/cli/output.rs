@@ -2,5 +2,7 @@
 
 pub mod bar;
 pub mod json;
+#[cfg(test)]
+pub(crate) mod screens;
 pub mod table;
 pub mod terminal;

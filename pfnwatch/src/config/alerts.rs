@@ -89,19 +89,19 @@ fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
         return Ok(name);
     }
     Err(D::Error::custom(format!(
-        "name is {name:?}: take 1 to {MAX_NAME_CHARS} letters, digits, `-`, `_` and `.`: it is a label of the metrics"
+        "name is {name:?}: use 1 to {MAX_NAME_CHARS} letters, digits, `-`, `_` and `.`: it is a label of the metrics"
     )))
 }
 
 /// Errors do not quote the URL, which may hold a secret.
 fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let wrong = |why: &str| D::Error::custom(format!("url {why}: take as in \"https://alerts.example.com:9093\""));
+    let wrong = |why: &str| D::Error::custom(format!("url {why}: write it as in \"https://alerts.example.com:9093\""));
     let uri: Uri = text.parse().map_err(|_| wrong("is no URL"))?;
     let http = matches!(uri.scheme_str(), Some("http" | "https"));
     match uri.authority() {
         Some(authority) if authority.as_str().contains('@') => Err(D::Error::custom(
-            "url holds a user or a password: put a token into a file and name it in bearer_token_file",
+            "url contains a user or a password: put a token into a file and name it in bearer_token_file",
         )),
         Some(authority) if http && !authority.host().is_empty() => Ok(text),
         _ if http => Err(wrong("names no host")),

@@ -88,7 +88,7 @@ impl<'de> Visitor<'de> for One {
 
 fn set_cookie<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ExemptionSubject>, D::Error> {
     match number(deserializer, "region_set_cookie")? {
-        0 => Err(D::Error::custom("region_set_cookie is 0: no region has that, take region_start for one without")),
+        0 => Err(D::Error::custom("region_set_cookie is 0: no region has that, use region_start for a region without")),
         cookie => Ok(Some(ExemptionSubject::RegionCookie(cookie))),
     }
 }
@@ -106,7 +106,7 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D, key: &str) -> Result<u64, 
 
 fn namespace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ExemptionSubject>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let wrong = |error| D::Error::custom(format!("namespace_uuid is \"{text}\", and that is no uuid: {error}"));
+    let wrong = |error| D::Error::custom(format!("namespace_uuid is \"{text}\", which is not a uuid: {error}"));
     let uuid = Uuid::try_parse(&text).map_err(wrong)?;
     if uuid.is_nil() {
         return Err(D::Error::custom(

@@ -128,7 +128,7 @@ fn what_is_wrong_is_named_with_its_place() {
         (exempt("region_start = 4096"), "line 6, column 16", "expected a string"),
         (exempt("region_set_cookie = \"-1\""), "line 6, column 21", "\"0x…\""),
         (exempt("region_set_cookie = \"0x0\""), "line 6, column 21", "no region has that"),
-        (exempt("namespace_uuid = \"9d58\""), "line 6, column 18", "no uuid"),
+        (exempt("namespace_uuid = \"9d58\""), "line 6, column 18", "not a uuid"),
         (exempt(&format!("namespace_uuid = \"{}\"", Uuid::nil())), "line 6, column 18", "null"),
         (exempt("region_start = \"1\"\nuntil = 2026-12-31T00:00:00"), "line 7, column 9", "with an offset"),
         (exempt("region_start = \"1\"\nuntil = 2026-12-31"), "line 7, column 9", "with an offset"),

@@ -61,7 +61,7 @@ impl<W: Write> Log<W> {
             Some(Err(error)) => {
                 let failure = Some(error.to_string());
                 if self.failure != failure {
-                    tracing::warn!("journald does not take events: {error}; standard output has them");
+                    tracing::warn!("journald does not accept events: {error}; they go to standard output");
                     self.failure = failure;
                 }
             }

@@ -65,7 +65,7 @@ fn exemption_used(it: &ExemptionUsed) -> String {
 fn replaced(text: &mut String, old: &ReplacedBlock) {
     let became = match (old.still_on_media, old.restore_commands.is_empty()) {
         (true, _) => "should still be there: enable it again with",
-        (false, false) => "is gone, the data behind it was not touched: restore it with",
+        (false, false) => "is gone, the data behind it is unchanged: restore it with",
         (false, true) => "is replaced",
     };
     let how = match old.origin {

@@ -111,8 +111,9 @@ fn entry(event: &Event, missed: u64) -> io::Result<Vec<u8>> {
     let mut entry = Vec::new();
     let mut message = line::of(event);
     if missed > 0 {
-        message
-            .push_str(&format!("\n         {missed} events before this one are not here: journald did not take them"));
+        message.push_str(&format!(
+            "\n         {missed} events before this one are missing here: journald did not accept them"
+        ));
     }
     put(&mut entry, "MESSAGE", &message);
     put(&mut entry, "PRIORITY", priority(&json));

@@ -76,9 +76,7 @@ impl<F: AsFd> Write for LossyWriter<F> {
         self.unwritten.extend(line.get(written..).unwrap_or_default());
         let missed = std::mem::take(&mut self.missed);
         if missed > 0 {
-            tracing::warn!(
-                "standard output took nothing for a while: {missed} events before this one are in the event store alone"
-            );
+            tracing::warn!("standard output was blocked: {missed} events before this one are only in the event store");
         }
         Ok(line.len())
     }

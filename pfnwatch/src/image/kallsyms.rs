@@ -28,7 +28,7 @@ const MARKER_STEP: Range<usize> = 2 * MARKED..512 * MARKED;
 
 #[derive(Debug, Error)]
 pub enum KallsymsError {
-    #[error("the kernel inside is no whole ELF file: {0}")]
+    #[error("the kernel inside is not a complete ELF file: {0}")]
     Elf(#[from] object::Error),
     #[error("the image has no symbol table (kallsyms) of a known form: no {0}")]
     Missing(&'static str),

@@ -82,7 +82,7 @@ struct Installed {
 
 impl Installed {
     fn read(folder: &Path) -> Result<Self, String> {
-        let path = kernel_paths::module(folder).ok_or_else(|| format!("{} holds no libnvdimm", folder.display()))?;
+        let path = kernel_paths::module(folder).ok_or_else(|| format!("{} contains no libnvdimm", folder.display()))?;
         let file = File::open(&path).map_err(|error| named(&path, &error))?;
         let module = module_file::read(file).map_err(|error| named(&path, &error))?;
         Ok(Self { path, module })
@@ -128,7 +128,7 @@ mod tests {
 
     fn installed(file: &[u8]) -> Installed {
         let modules = tempfile::tempdir().unwrap();
-        assert!(Installed::read(modules.path()).err().unwrap().ends_with("holds no libnvdimm"));
+        assert!(Installed::read(modules.path()).err().unwrap().ends_with("contains no libnvdimm"));
         let folder = modules.path().join("kernel/drivers/nvdimm");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("libnvdimm.ko"), file).unwrap();

@@ -38,7 +38,7 @@ const ARCHITECTURE: Architecture = Architecture::Other(object::Architecture::Unk
 
 #[derive(Debug, Error)]
 pub enum RunningError {
-    #[error("cannot read {path}: {source}; this takes root (CAP_SYS_RAWIO) and a kernel that is not locked down")]
+    #[error("cannot read {path}: {source}; this needs root (CAP_SYS_RAWIO) and a kernel that is not locked down")]
     Read { path: PathBuf, source: io::Error },
     #[error("the kernel has no nvdimm_setup_pfn: libnvdimm is not loaded")]
     NotLoaded,
@@ -46,10 +46,10 @@ pub enum RunningError {
     #[error("the kernel hides its addresses (kptr_restrict, or not root)")]
     Hidden,
     /// kcore is malformed.
-    #[error("/proc/kcore is no core file that can be read: {0}")]
+    #[error("/proc/kcore is not a readable core file: {0}")]
     Kcore(#[from] object::Error),
     /// The function lies in no range of kcore.
-    #[error("/proc/kcore does not hold the kernel's text at {0:#x}")]
+    #[error("/proc/kcore does not contain the kernel's text at {0:#x}")]
     NotMapped(u64),
     #[error(transparent)]
     Decode(#[from] CodeError),

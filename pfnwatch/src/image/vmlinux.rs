@@ -40,7 +40,7 @@ pub enum VmlinuxError {
     CutShort { promised: u64, found: u64 },
     #[error("the compressed kernel inside cannot be unpacked: {0}")]
     Unpack(#[from] io::Error),
-    #[error("the kernel inside is no whole ELF file: {0}")]
+    #[error("the kernel inside is not a complete ELF file: {0}")]
     Elf(#[from] object::Error),
     /// The kernel was built without CONFIG_DEBUG_INFO_BTF.
     #[error("the kernel has no .BTF section: it was built without CONFIG_DEBUG_INFO_BTF")]

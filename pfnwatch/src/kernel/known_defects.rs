@@ -59,7 +59,7 @@ pub struct KnownDefect {
 pub const KNOWN_DEFECTS: [KnownDefect; 2] = [
     KnownDefect {
         id: DefectId::MaxStructPage128,
-        lost: "persistent memory: 128 bytes are reserved for each page with map=dev, where 64 suffice (16 GiB for each TiB)",
+        lost: "persistent memory: 128 bytes are reserved for each page with map=dev instead of 64 (16 GiB for each TiB)",
         affected: "6.1 to 6.1.11, 6.2-rc1 to 6.2-rc7 (6e9f05dc66f9)",
         fix: "6.1.12, 6.2 (c91d71363084)",
         evidence: &[

@@ -30,7 +30,7 @@ pub enum LookupError {
         file: String,
     },
     /// The path continues after a member that has no members, a pointer for example.
-    #[error("struct {structure}: {member} is no structure, so nothing lies in it, in {file}")]
+    #[error("struct {structure}: {member} is not a structure, in {file}")]
     NotAStructure {
         structure: String,
         /// The path up to the member that is no structure.

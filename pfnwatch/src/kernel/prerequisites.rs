@@ -5,7 +5,7 @@ mod information;
 mod observe;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 

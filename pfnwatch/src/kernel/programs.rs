@@ -73,7 +73,7 @@ pub const PROGRAMS: [ProgramSpec; 19] = [
             Structure::NdNamespaceCommon,
             Structure::NdNamespaceIo,
         ],
-        "why a driver that does not take a device does not",
+        "why a driver does not accept a device",
     ),
     bind_result(names::BIND_RESULT_SPARE, &[], "the same of a few of many attempts at once"),
     ProgramSpec {
@@ -132,7 +132,7 @@ pub const PROGRAMS: [ProgramSpec; 19] = [
         hook: Hook::Kprobe("nd_pfn_validate"),
         reads: &[Structure::NdPfn, Structure::NdNamespaceIo],
         reads_all: true,
-        effect_if_missing: Some("info blocks that are met outside a set-up; the guard takes them for unknown"),
+        effect_if_missing: Some("info blocks that are found outside a set-up; for the guard they are unknown"),
     },
     ProgramSpec {
         name: names::UUID_STORE_RETURN,

@@ -114,7 +114,7 @@ pub enum BaselineScope {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptError {
     /// There is no regression of that name.
-    #[error("{0} does not cost more than it did, as far as the agent knows: `pfnwatch baseline` shows what does")]
+    #[error("{0} does not cost more than before, as far as the agent knows: `pfnwatch baseline` lists what does")]
     NoRegression(String),
     #[error("several had the name {0}: give its namespace uuid, its serial, or its first address as 0x…")]
     Ambiguous(String),
@@ -122,7 +122,7 @@ pub enum AcceptError {
     #[error("what the running kernel reserves for each page is not known: load libnvdimm, and accept it then")]
     UnknownKernel,
     #[error(
-        "the event store does not take it, and it would be forgotten with this agent: `pfnwatch status` shows what is wrong with the event store"
+        "the event store cannot save it, and it would be lost with this agent: `pfnwatch status` shows what is wrong with the event store"
     )]
     NotSaved,
 }

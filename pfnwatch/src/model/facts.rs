@@ -96,9 +96,8 @@ impl Facts {
 }
 
 /// What becomes of a namespace that a kernel before 6.6 makes with nothing usable (seen on 6.1.176).
-pub const NOTHING_USABLE: &str = "nothing usable is left, and this kernel makes it all the same: an fsdax namespace without a byte can \
-                                  panic the kernel when it is disabled, and kernels since 6.6 refuse it. Do not make it: take a \
-                                  larger one, or a smaller align";
+pub const NOTHING_USABLE: &str = "nothing usable is left, and this kernel creates it nevertheless: an fsdax namespace without a byte can \
+                                  panic the kernel when it is disabled, and kernels since 6.6 refuse it. Do not create it: use a larger one, or a smaller align";
 
 /// Why the kernel does not set a namespace up. Quoted is what it logs.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -44,7 +44,7 @@ pub enum SizeError {
     #[error("`{0}` has an unknown unit: use B, K, M, G, T, P or E, with or without `iB` (1024) or `B` (1024 as well)")]
     UnknownUnit(String),
     /// Not a whole number of bytes, or more than 64 bits.
-    #[error("`{0}` is no whole number of bytes below 16 EiB")]
+    #[error("`{0}` is not a whole number of bytes below 16 EiB")]
     OutOfRange(String),
 }
 

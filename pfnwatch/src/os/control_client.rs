@@ -30,7 +30,7 @@ pub enum ClientError {
     )]
     NoAgent(String),
     /// Only root and a group reach it.
-    #[error("only root may ask the agent at {0}, and whoever is in its group: try again with sudo")]
+    #[error("only root and members of its group may use the agent at {0}: try again with sudo")]
     NotRoot(String),
     /// The agent refused; [`ErrorResponse::into_error`] gives the exit code.
     #[error(transparent)]
@@ -102,7 +102,8 @@ fn connect(path: &Path) -> Result<UnixStream, ClientError> {
     match try_connect(path) {
         Ok(ConnectOutcome::Connected(stream)) => trusted(stream).with_context(shown).map_err(ClientError::Failed),
         Ok(ConnectOutcome::Busy) => {
-            Err(anyhow!("the agent at {} does not take connections: it is stopped, or busy; try again", shown()).into())
+            Err(anyhow!("the agent at {} does not accept connections: it is stopped, or busy; try again", shown())
+                .into())
         }
         Ok(ConnectOutcome::NoListener) => Err(ClientError::NoAgent(shown())),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ClientError::NotRoot(shown())),
@@ -114,7 +115,7 @@ fn connect(path: &Path) -> Result<UnixStream, ClientError> {
 fn trusted(stream: UnixStream) -> anyhow::Result<UnixStream> {
     let uid = getsockopt(&stream, PeerCredentials).context("the listener cannot be identified")?.uid();
     if uid != 0 && uid != geteuid().as_raw() {
-        bail!("the socket belongs to a process of uid {uid}: that is no agent of root's");
+        bail!("the socket belongs to a process of uid {uid}: it is not root's agent");
     }
     stream.set_nonblocking(false)?;
     Ok(stream)

@@ -6,14 +6,17 @@ use std::{fs, process};
 use clap::Args;
 use nix::sys::statfs::{SYSFS_MAGIC, statfs};
 
+/// Every command has these options: they follow its own.
+const GLOBAL: &str = "Global options";
+
 /// Where the host's pseudo file systems are mounted: elsewhere than usual in a container, and in tests.
 #[derive(Args, Clone, Debug)]
 pub struct Paths {
     /// Where sysfs is mounted
-    #[arg(long = "path.sysfs", value_name = "DIR", default_value = "/sys", global = true)]
+    #[arg(long = "path.sysfs", value_name = "DIR", default_value = "/sys", global = true, help_heading = GLOBAL)]
     pub sysfs: PathBuf,
     /// Where procfs is mounted
-    #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc", global = true)]
+    #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc", global = true, help_heading = GLOBAL)]
     pub procfs: PathBuf,
 }
 

@@ -13,7 +13,7 @@ impl Policy {
         let mut words = vec![
             format!("mode {}: {}", self.mode, describe_mode(self.mode)),
             format!("oversize is what would reserve {}", describe_limits(&self.thresholds)),
-            format!("when the agent goes, {}: {}", exit.as_str(), describe_on_agent_exit(exit)),
+            format!("when the agent ends, {}: {}", exit.as_str(), describe_on_agent_exit(exit)),
         ];
         words.extend(self.exemptions.iter().map(|exemption| format!("exempt is {exemption}")));
         words
@@ -31,7 +31,7 @@ pub const fn describe_mode(mode: Mode) -> &'static str {
 #[must_use]
 pub const fn describe_on_agent_exit(on_agent_exit: OnAgentExit) -> &'static str {
     match on_agent_exit {
-        OnAgentExit::Release => "the guard goes with it, and nothing is refused any more",
+        OnAgentExit::Release => "the guard ends with it, and nothing is refused",
         OnAgentExit::Hold => {
             "the guard stays and judges on, until the next agent takes over or `pfnwatch guard release` removes it"
         }
@@ -104,7 +104,7 @@ mod tests {
             words[1].ends_with("by more than 2 times its align and by more than 0.1 % of the namespace"),
             "{words:?}"
         );
-        assert!(words[2].starts_with("when the agent goes, hold: the guard stays"), "{words:?}");
+        assert!(words[2].starts_with("when the agent ends, hold: the guard stays"), "{words:?}");
         assert_eq!(words[3], "exempt is the region with set_cookie 0xff, until 2026-12-31T00:00:00Z: a reason");
         assert_eq!(words[4], "exempt is the region that starts at 0x10, without an end: a reason");
     }

@@ -98,8 +98,7 @@ fn a_reconfigure_shows_the_way_back() {
     assert_eq!(
         below[0],
         "    its info block (fsdax, map=dev, align 2 MiB, 18 MiB reserved, block uuid \
-         07070707-0707-0707-0707-070707070707, seen being made, last at 1970-01-01T00:16:40Z) is gone, the data behind it \
-         was not touched: restore it with"
+         07070707-0707-0707-0707-070707070707, seen being made, last at 1970-01-01T00:16:40Z) is gone, the data behind it is unchanged: restore it with"
     );
     assert_eq!(below[1], "        pfnwatch events restore-block namespace0.0 -o namespace0.0.infoblock &&");
     assert_eq!((below.len(), below[2], below.last()), (15, "        ( set -eu", Some(&"        )")));

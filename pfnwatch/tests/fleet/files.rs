@@ -92,17 +92,17 @@ fn whatever_is_no_report_is_named_and_the_exit_code_says_so() {
     assert!(said.contains("the sums are short: 15 of the hosts or files could not be counted"), "{said}");
     // Whichever of the two with the same host comes first is the one that counts.
     let mut expected = vec![
-        ("binary.json", "it is no whole report"),
-        ("broken.json", "it is no whole report"),
-        ("deep.json", "it is no whole report"),
+        ("binary.json", "it is not a complete report"),
+        ("broken.json", "it is not a complete report"),
+        ("deep.json", "it is not a complete report"),
         ("empty.json", "it is empty"),
-        ("event.json", "it is no whole report"),
+        ("event.json", "it is not a complete report"),
         ("folder", "it is a folder"),
         ("huge.json", "it is larger than 64 MiB"),
         ("loop.json", "Too many levels of symbolic links"),
         ("lost.json", "it is a link to nothing"),
         ("newer.json", "its schema is 2, and this pfnwatch reads 1: a newer pfnwatch is needed here"),
-        ("older.json", "its schema is 0, and this pfnwatch reads 1: let a newer pfnwatch scan that host"),
+        ("older.json", "its schema is 0, and this pfnwatch reads 1: scan that host with a newer pfnwatch"),
         ("pipe.json", "it is no file"),
         ("short.json", "its totals are of 1 namespaces, and it lists 0"),
         ("socket.json", "it is no file"),

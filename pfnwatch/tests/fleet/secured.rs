@@ -57,8 +57,8 @@ fn tls_with_an_own_ca_and_a_password() {
     wait("an answer", TIMEOUT, || stderr(&with(&right)).contains("no host is known").then_some(()));
     assert_eq!(with(&right).status.code(), Some(1));
     for (what, output, expected) in [
-        ("a wrong password", with(&wrong), "401 Unauthorized: it does not take who asks"),
-        ("no password", fleet(&url, &ca), "401 Unauthorized: it does not take who asks"),
+        ("a wrong password", with(&wrong), "401 Unauthorized: it rejects the credentials"),
+        ("no password", fleet(&url, &ca), "401 Unauthorized: it rejects the credentials"),
         (
             "a token, which Prometheus itself does not know",
             fleet(&url, &[&ca[..], &["--bearer-token-file", &right]].concat()),
@@ -93,7 +93,7 @@ fn a_token_is_what_a_proxy_wants(url: &str, password: &str, ca: &[&str]) {
     let taken = token("s3cr3t\n");
     assert!(stderr(&taken).contains("no host is known"), "{taken:?}");
     let refused = token("other");
-    assert!(stderr(&refused).contains("403 Forbidden: it does not take who asks"), "{refused:?}");
+    assert!(stderr(&refused).contains("403 Forbidden: it rejects the credentials"), "{refused:?}");
 }
 
 fn pass_on(stream: TcpStream, url: &str, password: &str, ca: &Path) {

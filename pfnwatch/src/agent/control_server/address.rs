@@ -80,7 +80,7 @@ fn lock_directory(directory: &Path) -> anyhow::Result<Flock<File>> {
     let ours = found.uid() == 0 || found.uid() == geteuid().as_raw();
     ensure!(
         found.is_dir() && ours && found.mode() & 0o022 == 0,
-        "{} is no directory that root alone writes to, so that another could put a socket of its own there: \
+        "{} is not a directory that only root can write to: another user could create a socket there: \
          `chown root` and `chmod 700` it, or name another one with --control-socket",
         directory.display()
     );
@@ -109,7 +109,7 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
     };
     ensure!(
         found.file_type().is_socket(),
-        "there is a file of this name that is no socket: remove it, if it is not needed"
+        "a file of this name exists that is not a socket: remove it if it is not needed"
     );
     match try_connect(path).context("looking whether an agent listens there")? {
         ConnectOutcome::NoListener => fs::remove_file(path).context("removing the socket of an agent that is gone"),

@@ -63,7 +63,7 @@ pub(super) async fn serve(
         stream.shutdown().await
     };
     if !matches!(timeout(limits.write, write).await, Ok(Ok(()))) {
-        tracing::debug!("a client of the control socket did not take its reply");
+        tracing::debug!("a client of the control socket did not read its reply");
     }
 }
 
@@ -81,7 +81,7 @@ async fn reply(
     };
     let peer = match Peer::authorize(stream, access) {
         Ok(Ok(admitted)) => admitted,
-        Ok(Err(uid)) => return deny(uid, "only root may ask the agent"),
+        Ok(Err(uid)) => return deny(uid, "only root may use the agent"),
         Err(error) => {
             return line_of(Err(ErrorResponse::error(format!("the agent cannot identify the caller: {error}"))).into());
         }
@@ -103,7 +103,7 @@ async fn reply(
         Access::ReadOnly if request.is_read_only() => {
             Some(access.replies.get(request.clone(), forward(request, peer, requests)).await)
         }
-        Access::ReadOnly => deny(peer.uid, "only root may ask for this: others may look, and change nothing"),
+        Access::ReadOnly => deny(peer.uid, "only root may request this: others have read access"),
     }
 }
 

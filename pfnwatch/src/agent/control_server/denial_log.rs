@@ -40,7 +40,7 @@ impl DenialRate {
             0 => String::new(),
             suppressed => format!("; {suppressed} more were refused since the last such line"),
         };
-        Some(format!("user {uid} asked at the control socket and was refused: {reason}{more}"))
+        Some(format!("user {uid} was refused at the control socket: {reason}{more}"))
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn it_is_said_once_a_minute_and_counted_meanwhile() {
-        const WHY: &str = "only root may ask the agent";
+        const WHY: &str = "only root may use the agent";
         let (mut refused, start) = (DenialRate::default(), Instant::now());
         let first = refused.line(65534, WHY, start).unwrap();
         assert!(first.contains("user 65534") && first.ends_with(WHY), "{first}");

@@ -273,7 +273,7 @@ fn a_dead_agents_socket_is_replaced_and_a_live_ones_is_not() {
         .collect();
     assert!(waiting.len() < 100);
     assert!(format!("{:#}", Server::listen(&place.path).err().unwrap()).contains("listens there already"));
-    assert!(revoke(&place.path, 1).unwrap_err().to_string().contains("does not take connections"));
+    assert!(revoke(&place.path, 1).unwrap_err().to_string().contains("does not accept connections"));
     // Another agent's socket at the same path is left alone when ours closes.
     fs::remove_file(&place.path).unwrap();
     let second = Server::listen(&place.path).unwrap();
@@ -314,13 +314,13 @@ fn a_place_that_is_not_fit_is_refused() {
     let folder = place.path.parent().unwrap();
     fs::create_dir(folder).unwrap();
     fs::write(&place.path, "precious").unwrap();
-    refused(&place.path, "no socket");
+    refused(&place.path, "not a socket");
     fs::remove_file(&place.path).unwrap();
     symlink("/nowhere", &place.path).unwrap();
-    refused(&place.path, "no socket");
+    refused(&place.path, "not a socket");
     refused(&place.path.with_file_name("x".repeat(100)), "SUN_LEN");
     fs::set_permissions(folder, fs::Permissions::from_mode(0o1777)).unwrap();
-    refused(&place.path, "root alone");
+    refused(&place.path, "only root can write to");
     refused(&folder.join("a/b/control.sock"), "making the directory");
 }
 

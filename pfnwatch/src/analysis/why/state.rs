@@ -39,7 +39,7 @@ fn answer(judged: &AssessedNamespace) -> Answer {
         && size < MIN_CLAIMED_SIZE
     {
         let why = format!(
-            "it has {}: the kernel takes no namespace below 16 MiB for fsdax, devdax or sector (ENXIO, not logged)",
+            "it has {}: the kernel accepts no namespace below 16 MiB for fsdax, devdax or sector (ENXIO, not logged)",
             Bytes(size)
         );
         return Answer::new(Cause::NamespaceTooSmall, why, format!("ndctl destroy-namespace -f {name}"));

@@ -31,7 +31,7 @@ const SETUP: [(i32, &str); 9] = [
         "EOPNOTSUPP: the block does not fit this kernel (alignment, page size, struct page size, or start)",
     ),
     (-libc::ENOSPC, "ENOSPC: the namespace is too small"),
-    (EPROBE_DEFER, "EPROBE_DEFER: the driver asks to be tried again later"),
+    (EPROBE_DEFER, "EPROBE_DEFER: the driver requests a retry later"),
 ];
 
 /// What the drivers mean that bind afterwards (drivers/nvdimm/pmem.c, drivers/dax/pmem.c, mm/memremap.c).
@@ -42,9 +42,9 @@ const BIND: [(i32, &str); 6] = [
     (EINVAL, "EINVAL: the range cannot be mapped"),
     (
         -libc::EOPNOTSUPP,
-        "EOPNOTSUPP: the info block does not fit this kernel, or start or size are not aligned as it asks",
+        "EOPNOTSUPP: the info block does not fit this kernel, or start or size are not aligned as it requires",
     ),
-    (EPROBE_DEFER, "EPROBE_DEFER: the driver asks to be tried again later"),
+    (EPROBE_DEFER, "EPROBE_DEFER: the driver requests a retry later"),
 ];
 
 pub(super) fn of_setup(block: BlockState, outcome: SetUpOutcome, setup: Option<i32>, bind: Option<i32>) -> String {

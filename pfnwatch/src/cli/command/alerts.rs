@@ -122,7 +122,7 @@ fn test(args: &Test) -> anyhow::Result<Exit> {
         }
         DeliveryResult::Delivered => {}
         DeliveryResult::Rejected(why) | DeliveryResult::Failed { why, .. } => {
-            return Err(anyhow!("{} does not take the test: {why}", receiver.name));
+            return Err(anyhow!("{} did not accept the test: {why}", receiver.name));
         }
     }
     Ok(Exit::Success)

@@ -117,7 +117,7 @@ fn granted(Allowed { id, subject, until }: &Allowed, once: bool) -> String {
         (false, Some(until)) => format!("until {until}"),
         (false, None) => "until it is revoked".to_owned(),
     };
-    format!("exemption {id}: {subject}, {end}\n`pfnwatch allow --revoke {id}` takes it back.\n")
+    format!("exemption {id}: {subject}, {end}\n`pfnwatch allow --revoke {id}` revokes it.\n")
 }
 
 fn revoke(args: &Args, id: u64) -> anyhow::Result<String> {

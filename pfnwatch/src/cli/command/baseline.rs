@@ -230,8 +230,8 @@ const DEVICES: [&str; 6] = ["DEVICE", "SIZE", "SERVES", "SERVED", "UNDER", "LOST
 
 fn render(report: &BaselineReport) -> String {
     if report.kernels.is_empty() && report.devices.is_empty() {
-        return "No agent has found out yet what a kernel reserves here: there is nothing to hold anything against.\n\
-                `pfnwatch run` does, and keeps it in its event store.\n"
+        return "No agent has recorded yet what a kernel reserves here: nothing can be compared.\n\
+                `pfnwatch run` records it in its event store.\n"
             .to_owned();
     }
     let mut kernels = table(&KERNELS, &[2, 3, 4]);

@@ -30,15 +30,15 @@ Examples:
 It changes nothing. Without root, it reports that root is missing.
 Exit codes: 0 all that observing needs is there; 1 error; 2 wrong usage; 4 something is missing.")]
 pub struct Args {
+    /// Check what enforcing needs, too
+    #[arg(long)]
+    enforce: bool,
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Take BTF from DIR/vmlinux and DIR/libnvdimm, for a kernel that ships none
     #[arg(long, value_name = "DIR")]
     btf_dir: Option<PathBuf>,
-    /// Check what enforcing needs, too
-    #[arg(long)]
-    enforce: bool,
 }
 
 /// The report.
@@ -79,7 +79,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     report.warnings.extend(memmap_return::warning(memmap_return::verdict_of_running(paths, is_suspected)));
     let mut to = io::stdout().lock();
     match args.format {
-        Format::Table => write_table(&mut to, &report)?,
+        Format::Table => write_table(&mut to, &report, width())?,
         Format::Json => {
             serde_json::to_writer_pretty(&mut to, &report)?;
             writeln!(to)?;
@@ -119,7 +119,8 @@ impl DoctorReport {
     }
 }
 
-fn write_table(to: &mut impl Write, report: &DoctorReport) -> io::Result<()> {
+/// What is missing is listed first, and what is unknown second.
+fn write_table(to: &mut impl Write, report: &DoctorReport, width: u16) -> io::Result<()> {
     let kernel = &report.kernel;
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), |bytes| Bytes(bytes).to_string());
     let release = kernel.release.as_deref().unwrap_or("of an unknown release");
@@ -127,16 +128,22 @@ fn write_table(to: &mut impl Write, report: &DoctorReport) -> io::Result<()> {
     writeln!(to, "Linux {release}: page {}, struct page {struct_page}\n", size(kernel.page_size_bytes))?;
 
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(width()).set_header(["Prerequisite", "There", "Needed for", "Seen, and what to do"]);
-    for row in &report.prerequisites {
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(width).set_header(["PREREQUISITE", "THERE", "NEEDED FOR", "FOUND, AND WHAT TO DO"]);
+    let mut rows: Vec<&Prerequisite> = report.prerequisites.iter().collect();
+    rows.sort_by_key(|row| match row.answer {
+        Availability::No => 0,
+        Availability::Unknown => 1,
+        Availability::Yes => 2,
+    });
+    for row in rows {
         let seen = match &row.remedy {
             Some(remedy) => format!("{}\n→ {remedy}", row.seen),
             None => row.seen.clone(),
         };
         table.add_row([row.name, row.answer.as_str(), row.needed_for.as_str(), &seen]);
     }
-    writeln!(to, "{table}\n")?;
+    writeln!(to, "{}\n", table.trim_fmt())?;
     writeln!(to, "{}", sentence("observed", report.observe, &report.unmet(NeededFor::Observe)))?;
     for warning in &report.warnings {
         writeln!(to, "Warning: {warning}.")?;

@@ -84,7 +84,11 @@ fn since(text: &str) -> Result<SystemTime, String> {
 
 fn kind(text: &str) -> Result<String, String> {
     let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    if fits { Ok(text.to_owned()) } else { Err(format!("`{text}` is no kind: as denied, set_up or mode_changed")) }
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not a kind: use denied, set_up, mode_changed, …"))
+    }
 }
 
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {

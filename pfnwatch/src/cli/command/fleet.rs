@@ -112,7 +112,9 @@ impl FleetSource {
         let url = self.prometheus.clone().ok_or_else(|| ExitContext::usage("name a Prometheus: `--prometheus URL`"))?;
         let plain = url.starts_with("http://") || url.starts_with("https://");
         if !plain {
-            return Err(ExitContext::usage(format!("`{url}` is no URL: it begins with http:// or https://")).into());
+            return Err(
+                ExitContext::usage(format!("`{url}` is not a URL: it must begin with http:// or https://")).into()
+            );
         }
         Ok(Client {
             url,
@@ -128,7 +130,10 @@ impl FleetSource {
         match &self.from {
             Some(folder) => files::add(folder, fleet),
             None if self.prometheus.is_some() => prometheus::add(&self.client()?, fleet),
-            None => Err(ExitContext::usage("where are the hosts known? `--prometheus URL`, or `--from DIR`").into()),
+            None => {
+                Err(ExitContext::usage("name the source of the hosts' reports: `--prometheus URL`, or `--from DIR`")
+                    .into())
+            }
         }
     }
 }
@@ -159,7 +164,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     match report.short() {
         Some(why) if !args.allow_incomplete => {
-            eprintln!("error: {why}; --allow-incomplete takes it as it is");
+            eprintln!("error: {why}; --allow-incomplete accepts that");
             Ok(Exit::Error)
         }
         _ => Ok(Exit::Success),

@@ -63,7 +63,7 @@ fn text(released: &Released) -> String {
     let mut text: String = released.removed.iter().map(|pin| format!("removed {pin}\n")).collect();
     text.push_str(match (released.removed.is_empty(), released.still_guarding) {
         (true, false) => "No guard was held.\n",
-        (false, false) => "The guard is gone.\n",
+        (false, false) => "The guard is removed.\n",
         (true, true) => "No guard was held. The agent that runs guards, until it ends.\n",
         (false, true) => "The guard is not held any more. The agent that runs guards on, until it ends.\n",
     });

@@ -110,7 +110,7 @@ fn choose<'a>(scan: &'a ScanResult, named: &[String]) -> anyhow::Result<Vec<&'a 
     if let Some(missing) =
         named.iter().find(|name| scan.namespaces.iter().all(|judged| judged.namespace.name != **name))
     {
-        bail!(ExitContext::usage(format!("there is no {missing}: `pfnwatch scan` lists what there is")));
+        bail!(ExitContext::usage(format!("there is no {missing}: `pfnwatch scan` lists the namespaces")));
     }
     let together = scan.totals.oversize == 0 && scan.verdict == Verdict::Oversize;
     let worth = |judged: &&AssessedNamespace| {

@@ -110,7 +110,7 @@ pub(in crate::cli::command) struct RejectedPolicy<'a> {
 fn check(args: &Check, paths: &Paths) -> anyhow::Result<Exit> {
     ensure!(
         args.events.is_none() || args.against == Some(Comparand::Events),
-        ExitContext::usage("--events goes with --against events")
+        ExitContext::usage("--events needs --against events")
     );
     let config = match ConfigArgs::named(args.file.clone(), args.config_dir.clone()).read() {
         Ok(config) => config,

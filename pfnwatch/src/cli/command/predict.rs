@@ -191,7 +191,7 @@ fn size(args: &Args, site: &Site, template: &Geometry, host: &KernelParameters) 
     let mut notes = Vec::new();
     if site.region_align.is_none() && (args.ndctl_size || args.usable.is_some()) {
         let assumed = format!("a region with an align of {} and no interleaving", Bytes(DEFAULT_REGION_ALIGN));
-        notes.push(format!("sizes are those that ndctl takes of {assumed}"));
+        notes.push(format!("sizes are those that ndctl accepts of {assumed}"));
     }
     if let Some(usable) = args.usable {
         let unknown = "what this kernel reserves for each page is not known: run as root, or give --max-struct-page";
@@ -212,7 +212,10 @@ fn size(args: &Args, site: &Site, template: &Geometry, host: &KernelParameters) 
     let outcome = site.as_ndctl(size, &rules)?;
     if let Some(refusal) = outcome.refusal {
         let which = if outcome.size > size { "next" } else { "largest" };
-        notes.push(format!("ndctl refuses this size: {refusal}. The {which} that it takes is --size={}", outcome.size));
+        notes.push(format!(
+            "ndctl refuses this size: {refusal}. The {which} that it accepts is --size={}",
+            outcome.size
+        ));
     }
     Ok((outcome.size, notes))
 }
@@ -275,16 +278,20 @@ const fn default_align(page_size: u64) -> u64 {
 /// A size that is a power of two: kernels refuse others.
 fn parse_align(text: &str) -> Result<u64, String> {
     let align = parse_size(text).map_err(|error| error.to_string())?;
-    if align.is_power_of_two() { Ok(align) } else { Err(format!("`{text}` is no align: it must be a power of two")) }
+    if align.is_power_of_two() {
+        Ok(align)
+    } else {
+        Err(format!("`{text}` is not an align: it must be a power of two"))
+    }
 }
 
 /// An address: `4294967296`, `0x100000000`, `4G`.
 fn parse_address(text: &str) -> Result<u64, String> {
     match text.strip_prefix("0x") {
         Some(hex) if hex.starts_with(|first: char| first.is_ascii_hexdigit()) => {
-            u64::from_str_radix(hex, 16).map_err(|_| format!("`{text}` is no address of 64 bits"))
+            u64::from_str_radix(hex, 16).map_err(|_| format!("`{text}` is not a 64-bit address"))
         }
-        Some(_) => Err(format!("`{text}` is no address: it must be as 4294967296, 0x100000000 or 4G")),
+        Some(_) => Err(format!("`{text}` is not an address: write 4294967296, 0x100000000 or 4G")),
         None => parse_size(text).map_err(|error| error.to_string()),
     }
 }

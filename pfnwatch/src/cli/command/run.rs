@@ -78,13 +78,13 @@ fn ring_size(text: &str) -> Result<u32, String> {
     u32::try_from(bytes)
         .ok()
         .filter(|bytes| bytes.is_power_of_two() && (4096..=16 << 20).contains(bytes))
-        .ok_or_else(|| format!("`{text}` is no size for a ring buffer: take a power of two from 4KiB to 16MiB"))
+        .ok_or_else(|| format!("`{text}` is not a size for a ring buffer: use a power of two from 4KiB to 16MiB"))
 }
 
 fn parse_self_test_interval(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| format!("`{text}`: {error}"))?;
     let sensible = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
-    if sensible.contains(&time) { Ok(time) } else { Err(format!("`{text}`: take from 1s to 1day")) }
+    if sensible.contains(&time) { Ok(time) } else { Err(format!("`{text}`: use 1s to 1day")) }
 }
 
 /// Ends early, with the remedy, if waiting would not help.

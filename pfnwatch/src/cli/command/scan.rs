@@ -45,18 +45,18 @@ Examples:
 
 Exit codes: 0 nothing found; 1 error; 2 wrong usage; 3 something is oversize, or costs more than in FILE.")]
 pub struct Args {
-    /// How the report is written
-    #[arg(long, value_enum, default_value_t = ScanFormat::Table)]
-    format: ScanFormat,
-    /// Write to FILE instead of standard output; it is replaced atomically
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
     /// List only namespaces, or only devices that no namespace owns
     #[arg(long, value_enum, conflicts_with = "against")]
     only: Option<Only>,
     /// Compare with FILE, an earlier report of `scan --format json`, of this host or another one
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = ScanFormat::Table)]
+    format: ScanFormat,
+    /// Write to FILE instead of standard output; it is replaced atomically
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Struct page size of the ideal, in bytes, instead of the configuration's
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=4096))]
     reference_struct_page: Option<u64>,

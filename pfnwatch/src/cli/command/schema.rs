@@ -94,7 +94,7 @@ impl Schemas {
     fn text(&self, name: &str) -> anyhow::Result<String> {
         let schema = self.named().find(|(other, _)| *other == name).and_then(|(_, schema)| schema.as_object());
         let schema = schema.with_context(|| {
-            ExitContext::usage(format!("there is no schema `{name}`: `pfnwatch schema` lists those that there are"))
+            ExitContext::usage(format!("there is no schema `{name}`: `pfnwatch schema` lists the schemas"))
         })?;
         let mut needed = BTreeSet::new();
         schema.values().for_each(|it| self.need(it, &mut needed));

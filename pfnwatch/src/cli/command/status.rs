@@ -79,7 +79,7 @@ fn render(status: &Status) -> String {
     for (name, value) in policy(&status.policy) {
         line(name, &value);
     }
-    line("at its end", on_exit(status.on_agent_exit));
+    line("on exit", on_exit(status.on_agent_exit));
     line("pins", &if status.pins.is_empty() { "none".to_owned() } else { status.pins.join(" ") });
     line("counters", &counters(status));
     if let Some(missed) = probe_misses(status) {
@@ -89,7 +89,7 @@ fn render(status: &Status) -> String {
         line("DEGRADED", &format!("{} since {}, and retried: {}", degraded.part, degraded.since, degraded.error));
     }
     if let Some(error) = &status.store_error {
-        line("event store", &format!("TAKES NO EVENTS: {error}"));
+        line("event store", &format!("CANNOT BE WRITTEN: {error}"));
     }
     if let Some(evictions) = evictions(status) {
         line("DROPPED", &evictions);
@@ -237,7 +237,7 @@ fn policy(policy: &PolicyStatus) -> Vec<(&'static str, String)> {
         ),
     ];
     if let Some(error) = &policy.reload_error {
-        lines.push(("", format!("THE FILE AS IT IS NOW WAS NOT TAKEN: {error}")));
+        lines.push(("", format!("THE PRESENT FILE WAS REJECTED: {error}")));
     }
     lines
 }
@@ -250,8 +250,8 @@ fn percent(parts_per_million: u64) -> String {
 
 const fn on_exit(on_exit: OnAgentExit) -> &'static str {
     match on_exit {
-        OnAgentExit::Release => "release: the guard goes with the agent",
-        OnAgentExit::Hold => "hold: the guard stays without the agent (`pfnwatch guard release` takes it away)",
+        OnAgentExit::Release => "release: the guard ends with the agent",
+        OnAgentExit::Hold => "hold: the guard stays without the agent (`pfnwatch guard release` removes it)",
     }
 }
 
@@ -284,8 +284,15 @@ fn or_unknown(reason: Option<&str>) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::output::screens;
     use crate::model::memmap_return::{MemmapEvidence, MemmapVerdict};
     use crate::testing::view;
+
+    #[test]
+    fn the_screen() {
+        screens::compare("status", &render(&view::healthy().status));
+        screens::compare("status_blind", &render(&view::blind().status));
+    }
 
     #[test]
     fn what_an_agent_has_dropped_is_shown_and_its_memory_and_its_page() {

@@ -210,7 +210,7 @@ impl<'a> SuperblockReport<'a> {
         } else if checksum.is_right() {
             "right"
         } else {
-            "WRONG: a kernel takes this for no block"
+            "WRONG: a kernel does not recognise this as a block"
         };
         line("checksum", format!("{:#018x}, {is_right}", checksum.stored));
         let or_unknown = |bytes: Option<u64>| {
@@ -231,7 +231,7 @@ impl<'a> SuperblockReport<'a> {
 }
 
 const VIRTUAL: &str = "replaces a missing block: the kernel maps the namespace whole, with its memmap in DRAM";
-const OTHER_LAYOUT: &str = "not what a kernel of today makes of this geometry: an older kernel's, or made by hand";
+const OTHER_LAYOUT: &str = "not what a current kernel writes for this geometry: an older kernel's, or made by hand";
 
 /// Exact and rounded: `35651584 (34 MiB)`.
 fn exact_bytes(bytes: u64) -> String {

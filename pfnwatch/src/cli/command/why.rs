@@ -124,7 +124,7 @@ fn add_message(report: &mut WhyReport, text: &str) -> anyhow::Result<bool> {
     if found.is_empty() {
         let answer = bare.map(|message| message.general_answer()).or_else(|| ndctl.map(|ndctl| ndctl.answer));
         let Some(answer) = answer else {
-            bail!("neither a message of ndctl nor of the kernel that pfnwatch knows: sudo pfnwatch why asks this host")
+            bail!("neither a message of ndctl nor of the kernel that pfnwatch knows: sudo pfnwatch why reads this host")
         };
         let quote = text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
         let evidence = FailureEvidence::Message;
@@ -160,7 +160,7 @@ fn add_host(report: &mut WhyReport, args: &Args, paths: &Paths) -> anyhow::Resul
     if let Some((subject, which)) = subject.as_ref().zip(args.which.as_deref())
         && !subject.is_known(&scan, &history.failures)
     {
-        bail!("{which} is no namespace, device or region of this host, and no known failure is about it");
+        bail!("{which} is not a namespace, device or region of this host, and no known failure concerns it");
     }
     report.findings.extend(explain(&scan, history, subject.as_ref()));
     add_policy(report, &args.socket.path);

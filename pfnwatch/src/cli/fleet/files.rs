@@ -136,7 +136,7 @@ fn open(path: &Path) -> anyhow::Result<File> {
         ErrorKind::NotFound => anyhow::anyhow!("it is a link to nothing"),
         _ => error.into(),
     })?;
-    anyhow::ensure!(!metadata.is_dir(), "it is a folder: --from reads one folder, and none within it");
+    anyhow::ensure!(!metadata.is_dir(), "it is a folder: --from reads one folder, without subfolders");
     anyhow::ensure!(metadata.is_file(), "it is no file");
     anyhow::ensure!(metadata.len() > 0, "it is empty");
     anyhow::ensure!(
@@ -155,13 +155,13 @@ fn parse<R: Read>(mut text: impl FnMut() -> io::Result<R>) -> anyhow::Result<Sca
         kernel: Option<IgnoredAny>,
         namespaces: Option<IgnoredAny>,
     }
-    let foreign = "it is no whole report that `pfnwatch scan --format json` has written";
+    let foreign = "it is not a complete report of `pfnwatch scan --format json`";
     let Versioned { schema, kernel, namespaces } = serde_json::from_reader(text()?).context(foreign)?;
     anyhow::ensure!(kernel.is_some() && namespaces.is_some(), "{foreign}");
     match schema.cmp(&SCHEMA) {
         Ordering::Equal => serde_json::from_reader(text()?).context(foreign),
         Ordering::Less => {
-            bail!("its schema is {schema}, and this pfnwatch reads {SCHEMA}: let a newer pfnwatch scan that host")
+            bail!("its schema is {schema}, and this pfnwatch reads {SCHEMA}: scan that host with a newer pfnwatch")
         }
         Ordering::Greater => {
             bail!("its schema is {schema}, and this pfnwatch reads {SCHEMA}: a newer pfnwatch is needed here")

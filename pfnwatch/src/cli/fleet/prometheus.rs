@@ -147,7 +147,7 @@ fn check_status(status: StatusCode, location: Option<&str>, text: &str) -> anyho
             None => "it redirects, which is not followed: name the URL that answers".to_owned(),
         },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            "it does not take who asks: is --bearer-token-file or --basic-auth-file right?".to_owned()
+            "it rejects the credentials: is --bearer-token-file or --basic-auth-file right?".to_owned()
         }
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
             "there is no query API: the URL is the part before /api/v1".to_owned()
@@ -155,7 +155,7 @@ fn check_status(status: StatusCode, location: Option<&str>, text: &str) -> anyho
         // Prometheus answers a wrong query in the same form as a right one.
         _ => match parse(text) {
             Err(error) => return Err(error.context(format!("it answered {status}"))),
-            Ok(_) => "and sent data all the same, which is not taken".to_owned(),
+            Ok(_) => "and sent data nevertheless, which is not used".to_owned(),
         },
     };
     bail!("it answered {status}: {remedy}")
@@ -164,7 +164,7 @@ fn check_status(status: StatusCode, location: Option<&str>, text: &str) -> anyho
 fn parse(text: &str) -> anyhow::Result<QueryResult> {
     let Ok(reply) = serde_json::from_str::<ApiResponse>(text) else {
         let start: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_QUOTED_CHARS).collect();
-        bail!("that is no whole answer of Prometheus' query API, which begins with: {start}");
+        bail!("this is not a complete answer of Prometheus' query API; it begins with: {start}");
     };
     if reply.status != "success" {
         bail!("{}", reply.error.unwrap_or(reply.status));
@@ -172,7 +172,7 @@ fn parse(text: &str) -> anyhow::Result<QueryResult> {
     let data = reply.data.context("there is no data in it")?;
     anyhow::ensure!(data.result_type == "vector", "it is a {}, not a vector", data.result_type);
     let sample = |series: Series| {
-        let value = series.value.1.parse().with_context(|| format!("`{}` is no number", series.value.1))?;
+        let value = series.value.1.parse().with_context(|| format!("`{}` is not a number", series.value.1))?;
         Ok(Sample { labels: series.metric, value })
     };
     let samples = data.result.into_iter().map(sample).collect::<anyhow::Result<_>>()?;

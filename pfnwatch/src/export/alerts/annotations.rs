@@ -218,8 +218,7 @@ pub(super) fn records_lost(status: &Status, times: u64) -> Annotations {
     let counted: Vec<String> = counted.map(|(name, count)| format!("{name} {count}")).collect();
     let totals = if counted.is_empty() { String::new() } else { format!(" In all so far: {}.", counted.join(", ")) };
     let description = format!(
-        "{times} times in the last minutes, records were lost or could not be completed on Linux {}.{totals} What is on the host \
-         is right in `pfnwatch scan` all the same. A larger --ring-size helps where records are lost.",
+        "{times} times in the last minutes, records were lost or could not be completed on Linux {}.{totals} `pfnwatch scan` shows the present state correctly. A larger --ring-size helps if records are lost.",
         status.agent.kernel
     );
     (summary, description)

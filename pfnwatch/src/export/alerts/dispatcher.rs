@@ -93,7 +93,7 @@ impl Dispatcher {
 
     fn drop_surplus(&mut self, receiver: &str, keeper: &mut dyn OutboxStore) {
         for waiting in self.outbox.take_surplus(receiver) {
-            self.drop_message(&waiting, "there is no room for so many messages", keeper);
+            self.drop_message(&waiting, "the queue is full", keeper);
         }
     }
 
@@ -207,7 +207,7 @@ impl ReceiverState {
         self.busy = false;
         let error = outcome.error().map(str::to_owned);
         if let (Some(why), None) = (&error, &self.stats.error) {
-            tracing::warn!("the receiver {} does not take alerts: {why}; they wait", self.receiver.name);
+            tracing::warn!("the receiver {} does not accept alerts: {why}; they are queued", self.receiver.name);
         }
         self.stats.failed += u64::from(error.is_some());
         self.stats.error = error;

@@ -80,7 +80,7 @@ fn judge(kind: ReceiverKind, response: &mut Response<Body>) -> DeliveryResult {
     }
     if status.is_success() {
         return DeliveryResult::failed(format!(
-            "it answered with a page for people: that is no Alertmanager{}",
+            "it answered with a web page: this is not an Alertmanager{}",
             quote_response(response)
         ));
     }

@@ -57,7 +57,7 @@ fn one_that_stands_still_holds_up_once() {
     while socket.recv(&mut last).is_ok() {}
     journald.write(&blind("room")).unwrap();
     let length = socket.recv(&mut last).unwrap();
-    assert!(String::from_utf8_lossy(&last[..length]).contains("50 events before this one are not here"));
+    assert!(String::from_utf8_lossy(&last[..length]).contains("50 events before this one are missing here"));
     assert_eq!(journald.missed, 0);
 }
 

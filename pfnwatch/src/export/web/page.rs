@@ -62,7 +62,7 @@ fn events(view: &View) -> Markup {
         section aria-labelledby="events" {
             h2 id="events" { "Last events" }
             @if view.last_events.is_empty() {
-                p { "There were none yet." }
+                p { "No events yet." }
             } @else {
                 table {
                     thead { tr { th scope="col" { "When" } th scope="col" { "What" } } }

@@ -60,7 +60,7 @@ fn check_host(request: &Parts, hosts: &[String]) -> Result<(), HttpError> {
     }
     Err(HttpError::new(
         StatusCode::MISDIRECTED_REQUEST,
-        "this is not a name of pfnwatch's: ask by address, or add the name to [web] hosts in its configuration",
+        "this host name is not allowed: use an address, or add the name to [web] hosts in the configuration",
     ))
 }
 

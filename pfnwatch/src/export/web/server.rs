@@ -160,7 +160,7 @@ async fn accept_connections(listener: tokio::net::TcpListener, snapshots: Arc<Sn
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!("the web server takes no connection for now: {error}");
+                        tracing::warn!("the web server cannot accept a connection for now: {error}");
                     }
                     tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
                 }

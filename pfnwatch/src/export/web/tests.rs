@@ -222,7 +222,7 @@ fn the_page_says_what_is_wrong_and_what_to_do() {
             "Blind.",
             "17 records were lost",
             "Enforcement is not effective.",
-            "The event store takes no events.",
+            "The event store cannot be written.",
             "Alerts are not delivered.",
             "An exemption is not in force.",
             "Capacity regressed.",
@@ -231,9 +231,9 @@ fn the_page_says_what_is_wrong_and_what_to_do() {
     );
     let refused = DeliveryStats { receiver: "hook".into(), given_up: 3, ..DeliveryStats::default() };
     let given_up = View { alerts: vec![refused], ..healthy() };
-    let page = says(given_up, &["Alerts were given up.", "hook: 3 messages that it will never take", "role=\"alert\""]);
+    let page = says(given_up, &["Alerts were given up.", "hook: 3 messages that were dropped", "role=\"alert\""]);
     assert!(!page.contains("Alerts are not delivered."), "{page}");
-    says(idle(), &["Idle.", "There are no namespaces."]);
+    says(idle(), &["Idle.", "No namespaces."]);
 }
 
 #[test]

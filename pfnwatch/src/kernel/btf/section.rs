@@ -144,7 +144,7 @@ fn damaged<T>(reason: &str) -> Result<T, Problem> {
 fn sections(bytes: &[u8], split: bool) -> Result<(Range<usize>, Range<usize>), Problem> {
     check_magic(bytes).map_err(Problem::NotBtf)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
-        return Err(Problem::NotBtf(format!("more than {MAX_BYTES} bytes are no kernel's BTF")));
+        return Err(Problem::NotBtf(format!("more than {MAX_BYTES} bytes: this is not a kernel's BTF")));
     }
     let header: Option<[u32; 5]> = bytes.get(4..HEADER_BYTES).map(|header| std::array::from_fn(|at| word(header, at)));
     let Some(header) = header else { return damaged("its header is cut short") };
@@ -176,7 +176,7 @@ fn check_magic(start: &[u8]) -> Result<(), String> {
     match start {
         [] => Err("it is empty".to_owned()),
         [0x7f, b'E', b'L', b'F', ..] => {
-            Err("it is an ELF file: take its .BTF section out with `objcopy --dump-section .BTF=OUT FILE`".to_owned())
+            Err("it is an ELF file: extract its .BTF section with `objcopy --dump-section .BTF=OUT FILE`".to_owned())
         }
         [0xfd, b'7', b'z', ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x1f, 0x8b, ..] => {
             Err("it is compressed: unpack it first".to_owned())

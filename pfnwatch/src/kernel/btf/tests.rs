@@ -65,8 +65,8 @@ fn what_is_not_there_is_named() {
     assert_eq!(text("outer", "gone.start"), "struct outer has no member gone in test");
     assert_eq!(text("outer", ""), "struct outer has no member  in test");
     assert_eq!(text("outer", "res."), "struct outer has no member res. in test");
-    assert_eq!(text("outer", "next.x"), "struct outer: next is no structure, so nothing lies in it, in test");
-    assert_eq!(text("outer", "pairs.start"), "struct outer: pairs is no structure, so nothing lies in it, in test");
+    assert_eq!(text("outer", "next.x"), "struct outer: next is not a structure, in test");
+    assert_eq!(text("outer", "pairs.start"), "struct outer: pairs is not a structure, in test");
     assert_eq!(btf.size_of("long unsigned int").unwrap_err().to_string(), "test has no struct long unsigned int");
 }
 

@@ -13,7 +13,7 @@ pub(super) fn judge(host: &Features) -> Vec<Prerequisite> {
 
 fn built(host: &Features) -> Prerequisite {
     let row = |answer, seen: String| Prerequisite::new("BPF LSM built", Enforce, answer, seen);
-    let remedy = "take a kernel that was built with CONFIG_BPF_LSM";
+    let remedy = "use a kernel built with CONFIG_BPF_LSM";
     match (&host.symbols, &host.config) {
         (Ok(symbols), _) if symbols.has_function(GUARD_HOOK) => row(Yes, format!("{GUARD_HOOK} is there")),
         (Ok(_), _) => row(No, format!("this kernel has no function {GUARD_HOOK}")).remedy(remedy),

@@ -28,7 +28,7 @@ fn persistent_memory(found: Option<PersistentMemory>) -> Prerequisite {
         Some(PersistentMemory { regions, namespaces }) if regions > 0 => {
             row(Yes, format!("regions: {regions}; namespaces with a size: {namespaces}"))
         }
-        _ => row(No, "none: no namespace has a memmap yet, and pfnwatch will wait".to_owned()),
+        _ => row(No, "none: no namespace has a memmap yet, and pfnwatch waits".to_owned()),
     }
 }
 
@@ -45,7 +45,7 @@ fn bpf_file_system(mounted: bool) -> Prerequisite {
     if mounted {
         row(Yes, "mounted at /sys/fs/bpf")
     } else {
-        row(No, "not mounted: a guard cannot outlive the agent (on_agent_exit = \"hold\")")
+        row(No, "not mounted: a guard cannot stay without the agent (on_agent_exit = \"hold\")")
             .remedy("mount -t bpf none /sys/fs/bpf")
     }
 }

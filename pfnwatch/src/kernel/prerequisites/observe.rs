@@ -40,7 +40,7 @@ fn privileges(found: Option<Privileges>) -> Prerequisite {
         return row(No, seen.to_owned()).remedy("run outside of the container, or in one with the host's users");
     }
     if !found.root {
-        let seen = "the capabilities are there; the user is not root and cannot read where namespaces begin";
+        let seen = "the capabilities are there; the user is not root and cannot read the addresses of namespaces";
         return row(Yes, seen.to_owned());
     }
     row(Yes, "root, with CAP_BPF and CAP_PERFMON".to_owned())
@@ -52,8 +52,9 @@ fn kernel_types(host: &Features) -> Prerequisite {
         Ok(Types { vmlinux, struct_page_bytes: Ok(bytes), .. }) => {
             row(Yes, format!("{}; struct page has {bytes} bytes", vmlinux.display()))
         }
-        Ok(Types { struct_page_bytes: Err(reason), .. }) | Err(reason) => row(No, reason.clone())
-            .remedy(format!("take a kernel that was built with CONFIG_DEBUG_INFO_BTF, {OWN_BTF}")),
+        Ok(Types { struct_page_bytes: Err(reason), .. }) | Err(reason) => {
+            row(No, reason.clone()).remedy(format!("use a kernel built with CONFIG_DEBUG_INFO_BTF, {OWN_BTF}"))
+        }
     }
 }
 
@@ -75,7 +76,7 @@ fn libnvdimm_types(host: &Features) -> Prerequisite {
     let Ok(types) = &host.types else {
         return row(No, "they build on the kernel's, which are not known".to_owned());
     };
-    let remedy = format!("take a kernel that was built with CONFIG_DEBUG_INFO_BTF_MODULES, {OWN_BTF}");
+    let remedy = format!("use a kernel built with CONFIG_DEBUG_INFO_BTF_MODULES, {OWN_BTF}");
     let source = match &types.libnvdimm {
         ModuleTypes::Own(file) => file.display().to_string(),
         ModuleTypes::Kernel => "a part of the kernel's".to_owned(),
@@ -116,7 +117,7 @@ fn kprobes(host: &Features) -> Prerequisite {
     let row = |answer, seen: &str| Prerequisite::new("kprobes", Observe, answer, seen.to_owned());
     if !host.kprobe_events {
         let seen = "bus/event_source/devices/kprobe is not in sysfs: the kernel was built without kprobe events";
-        return row(No, seen).remedy("take a kernel that was built with CONFIG_KPROBES and CONFIG_KPROBE_EVENTS");
+        return row(No, seen).remedy("use a kernel built with CONFIG_KPROBES and CONFIG_KPROBE_EVENTS");
     }
     let off = disarmed(host.kprobes_armed, host.ftrace_armed);
     match (off, host.kprobes_armed) {
@@ -160,7 +161,7 @@ fn functions(host: &Features) -> Prerequisite {
     };
     if !required.is_empty() {
         return row(No, format!("this kernel has no function {}", names(&required)))
-            .remedy("take a kernel that was built with CONFIG_NVDIMM_PFN; where it was, please report it");
+            .remedy("use a kernel built with CONFIG_NVDIMM_PFN; if it has that, please report it");
     }
     if optional.is_empty() {
         return row(Yes, "all of them are there".to_owned());

@@ -24,7 +24,7 @@ fn symbols(without: &[&str]) -> Symbols {
     Symbols::read(lines.as_bytes(), "test", &wanted).unwrap()
 }
 
-fn host() -> Features {
+pub(crate) fn host() -> Features {
     let resolution = Resolution { layout: Layout::UNRESOLVED, missing: Vec::new() };
     Features {
         release: Some("6.12.9".to_owned()),

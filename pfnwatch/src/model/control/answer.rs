@@ -275,7 +275,7 @@ impl Reply {
         match (read.answer, read.refusal) {
             (_, Some(refusal)) => Err(refusal),
             (Some(answer), None) => Ok(answer),
-            (None, None) => Err(strange("it holds neither an answer nor a refusal".to_owned())),
+            (None, None) => Err(strange("it contains neither an answer nor a refusal".to_owned())),
         }
     }
 }

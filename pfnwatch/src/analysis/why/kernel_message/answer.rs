@@ -35,7 +35,7 @@ impl KernelMessage {
         match self {
             Self::AlignTooLarge => Answer::new(
                 Cause::AlignTooLarge,
-                "nothing usable is left once the reservation and the align are taken off: take a larger size or a smaller --align",
+                "reservation and align leave nothing usable: use a larger size or a smaller --align",
                 format!("{predict} --size SIZE --align 2M"),
             ),
             Self::AlignExceedsCapacity { align, capacity } => Answer::new(
@@ -133,13 +133,13 @@ impl KernelMessage {
             ),
             Self::MemoryDebugging => Answer::new(
                 Cause::MemoryDebugging,
-                "the struct page of this kernel is larger than what it reserves for each, so that it refuses map=dev: boot a kernel without memory debugging, or take map=mem",
+                "the struct page of this kernel is larger than what it reserves for each, so that it refuses map=dev: boot a kernel without memory debugging, or use map=mem",
                 format!("{predict} --size SIZE --map mem"),
             ),
             Self::AddressRangeBusy { range } => Answer::new(
                 Cause::AddressRangeBusy,
                 format!(
-                    "something else of the kernel holds {}: a second driver, memmap= twice, a crash kernel; the info block may have been written already",
+                    "another part of the kernel owns {}: a second driver, memmap= twice, a crash kernel; the info block may have been written already",
                     range.as_deref().unwrap_or("these addresses")
                 ),
                 "sudo cat /proc/iomem",
@@ -180,7 +180,7 @@ impl KernelMessage {
             }
             Self::TooSmall => Answer::new(
                 Cause::NamespaceTooSmall,
-                "the kernel takes no namespace below 16 MiB for fsdax, devdax or sector",
+                "the kernel accepts no namespace below 16 MiB for fsdax, devdax or sector",
                 format!("{predict} --size 16M"),
             ),
             Self::NoUuid => Answer::new(

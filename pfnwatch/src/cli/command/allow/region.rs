@@ -24,7 +24,7 @@ fn find_in(text: &str, regions: &[Region]) -> anyhow::Result<ExemptionSubject> {
     }
     let number = Some(text).filter(|text| text.starts_with("0x")).and_then(parse_number);
     let Some(number) = number else {
-        bail!(ExitContext::usage(format!("`{text}` is no region of this host{}", known(regions))));
+        bail!(ExitContext::usage(format!("`{text}` is not a region of this host{}", known(regions))));
     };
     // A cookie of 0 is that of a region without labels: it identifies none.
     if regions.iter().any(|region| number != 0 && region.set_cookie == Ok(number)) {

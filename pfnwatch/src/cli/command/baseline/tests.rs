@@ -79,8 +79,7 @@ fn a_store_of_another_boot_is_read_as_of_its_last() {
     let report = BaselineReport::of(vec![boot(1, Some(64)), boot(2, None)], Vec::new(), Vec::new(), "this one", 4096);
     assert!(render(&report).contains("?"), "an unknown number is shown as unknown");
     assert!(
-        render(&BaselineReport::of(Vec::new(), Vec::new(), Vec::new(), "", 4096))
-            .contains("No agent has found out yet")
+        render(&BaselineReport::of(Vec::new(), Vec::new(), Vec::new(), "", 4096)).contains("No agent has recorded yet")
     );
 }
 

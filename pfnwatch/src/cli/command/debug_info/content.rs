@@ -108,7 +108,7 @@ fn offsets(paths: &Paths) -> anyhow::Result<String> {
 }
 
 fn verifier_log(args: &Args, paths: &Paths) -> anyhow::Result<String> {
-    anyhow::ensure!(!args.without_ebpf, "not asked for: --without-ebpf");
+    anyhow::ensure!(!args.without_ebpf, "not requested: --without-ebpf");
     anyhow::ensure!(paths.is_own_sysfs(), "not this host's sysfs");
     let lacking = Privileges::read(Path::new("/proc")).map(Privileges::missing).unwrap_or_default();
     anyhow::ensure!(lacking.is_empty(), "this process lacks {} (root has them)", lacking.join(" and "));

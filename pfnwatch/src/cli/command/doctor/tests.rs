@@ -61,12 +61,33 @@ fn the_json_has_a_schema_and_one_object_for_each_prerequisite() {
     );
 }
 
+fn text(report: &DoctorReport, width: u16) -> String {
+    let mut text = Vec::new();
+    write_table(&mut text, report, width).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// A kernel without BTF of modules and without `bpf` in its list, as a person sees it on 80 and on 120 columns.
+#[test]
+fn the_screen() {
+    let mut host = crate::kernel::prerequisites::tests::host();
+    host.types = Err("/sys/kernel/btf/vmlinux: No such file or directory".to_owned());
+    let mut report = DoctorReport::new(&host);
+    report.warnings.push("this kernel does not return a memmap in DRAM".to_owned());
+    for width in [80, 120] {
+        let text = text(&report, width);
+        assert!(
+            text.lines().all(|line| line.chars().count() <= usize::from(width) || !line.starts_with(' ')),
+            "{text}"
+        );
+        crate::cli::output::screens::compare(&format!("doctor_{width}"), &text);
+    }
+}
+
 #[test]
 fn the_table_says_what_was_seen_what_to_do_and_what_follows() {
     let report = report(vec![row(Availability::No, NeededFor::Observe), row(Availability::Yes, NeededFor::Enforce)]);
-    let mut text = Vec::new();
-    write_table(&mut text, &report).unwrap();
-    let text = String::from_utf8(text).unwrap();
+    let text = text(&report, 100);
     for part in [
         "Linux 6.12.9: page 4 KiB, struct page unknown",
         "what was seen",
@@ -82,8 +103,6 @@ fn the_table_says_what_was_seen_what_to_do_and_what_follows() {
 fn a_known_defect_of_the_kernel_is_a_line() {
     let mut report = report(Vec::new());
     report.warnings.push("this kernel does not return a memmap in DRAM".to_owned());
-    let mut text = Vec::new();
-    write_table(&mut text, &report).unwrap();
-    let text = String::from_utf8(text).unwrap();
+    let text = text(&report, 100);
     assert!(text.contains("\nWarning: this kernel does not return a memmap in DRAM.\n"), "{text}");
 }

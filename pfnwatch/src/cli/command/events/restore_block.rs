@@ -99,8 +99,8 @@ fn find(args: &Args) -> anyhow::Result<InfoBlockResponse> {
 
 fn found(saved: &InfoBlockResponse) -> anyhow::Result<FoundBlock> {
     let bytes = saved.block.as_slice();
-    let block = InfoBlock::from_head(bytes).context("what the agent kept is no info block")?;
-    let checksum = Checksum::of(bytes).context("what the agent kept is no info block")?;
+    let block = InfoBlock::from_head(bytes).context("what the agent saved is not an info block")?;
+    let checksum = Checksum::of(bytes).context("what the agent saved is not an info block")?;
     Ok(FoundBlock { offset: superblock::OFFSET, block, checksum, namespace_bytes: saved.size_bytes })
 }
 
@@ -124,7 +124,7 @@ fn steps(saved: &InfoBlockResponse, file: Option<&Path>) -> String {
         return String::new();
     }
     let lines: String = steps.iter().map(|step| format!("  {step}\n")).collect();
-    format!("\nTo put it back, where nothing was written to the namespace since:\n{lines}")
+    format!("\nTo restore it, if nothing was written to the namespace since:\n{lines}")
 }
 
 /// The agent's commands, with the name of the file that contains the block; if there is none yet, a command that writes

@@ -96,7 +96,7 @@ fn table(report: &ReadinessReport) -> String {
 
 fn describe(reason: &Reason) -> String {
     match reason {
-        Reason::Gone => "its agent was there within the last day, and is gone".to_owned(),
+        Reason::Gone => "its agent was scraped within the last day, and is gone".to_owned(),
         Reason::SeldomReached { reached_percent } => format!("its agent answered {reached_percent} % of the scrapes"),
         Reason::WouldDeny { creations } => format!("it would have denied about {creations} creations"),
         Reason::NotJudging => "its guard did not judge all the time".to_owned(),

@@ -34,6 +34,11 @@ fn fleet() -> Fleet {
 }
 
 #[test]
+fn the_screen() {
+    crate::cli::output::screens::compare("fleet", &render(&FleetReport::of(&fleet())));
+}
+
+#[test]
 fn the_table_names_what_matters() {
     let text = render(&FleetReport::of(&fleet()));
     for expected in [

@@ -148,7 +148,7 @@ impl AssessedKernel {
 }
 
 const BUILT_IN: &str = "libnvdimm is built into this kernel, so there is no module file to read: \
-    boot it somewhere and ask `pfnwatch kernel --running`";
+    boot it and run `pfnwatch kernel --running`";
 const NO_SHIFT: &str = "the code nowhere multiplies pages with it: either this build refuses map=dev, its struct page \
     being larger (its image shows the size), or its compiler did it in a way that is not recognized";
 const NO_MODULE: &str = "no libnvdimm module among the files: add the package or folder that holds the modules";

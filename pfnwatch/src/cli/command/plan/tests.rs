@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::cli::output::screens;
 use crate::kernel::known_defects;
 use crate::model::inventory::{InfoBlocks, Inventory};
 use crate::model::kernel::KernelFacts;
@@ -46,6 +47,14 @@ fn regressed(id: u32, size: u64) -> Pmem {
 /// The commands of ndctl.
 fn commands(plan: &Plan, way: usize) -> Vec<&str> {
     plan.steps[0].ways[way].commands.iter().map(String::as_str).filter(|line| line.starts_with("ndctl ")).collect()
+}
+
+#[test]
+fn the_screen() {
+    let plan = plan_of(Some(128), |tree| tree.namespace(&regressed(0, 16 * GIB)));
+    let text = plan.text();
+    let (steps, _checks) = text.split_once("\n# Checks").unwrap();
+    screens::compare("plan", steps);
 }
 
 #[test]

@@ -191,13 +191,14 @@ fn warnings(examples: &[Example], exemptions: &[ExplainedExemption], inventory: 
     }
     let bare = inventory.regions.is_empty();
     if bare && !exemptions.is_empty() {
-        warnings.push("this host has no persistent memory: whether it has what is exempt was not asked".to_owned());
+        warnings
+            .push("this host has no persistent memory: whether it has the exempt regions was not checked".to_owned());
     }
     for (number, exemption) in (1..).zip(exemptions) {
         let mut warn = |what: String| warnings.push(format!("exemption {number}, {}: {what}", exemption.subject));
         match &exemption.until {
-            Some(until) if exemption.has_ended => warn(format!("it ended at {until} and does nothing: take it out")),
-            None => warn("it never ends: give it an `until`, so that somebody looks again".to_owned()),
+            Some(until) if exemption.has_ended => warn(format!("it expired at {until} and has no effect: remove it")),
+            None => warn("it never expires: give it an `until`, so that somebody reviews it".to_owned()),
             Some(_) => {}
         }
         match exemption.on_this_host {
@@ -207,7 +208,7 @@ fn warnings(examples: &[Example], exemptions: &[ExplainedExemption], inventory: 
             }
             Some(true) => {}
             Some(false) => warn("there is none on this host now".to_owned()),
-            None => warn("whether this host has it cannot be seen: ask as root, with its regions enabled".to_owned()),
+            None => warn("whether this host has it is unknown: check as root, with its regions enabled".to_owned()),
         }
         let before = (1..number).zip(exemptions).find(|(_, other)| other.subject == exemption.subject);
         if let Some((other, _)) = before {
@@ -236,7 +237,7 @@ pub(super) fn explanation_text(explanation: &Explanation) -> String {
     // Writing to a string does not fail.
     let (mode, exit) = (explanation.mode, explanation.on_agent_exit);
     let _ = writeln!(text, "\nMode {}: {}.", mode, describe_mode(mode));
-    let _ = writeln!(text, "When the agent goes, {}: {}.", exit.as_str(), describe_on_agent_exit(exit));
+    let _ = writeln!(text, "When the agent ends, {}: {}.", exit.as_str(), describe_on_agent_exit(exit));
     limits_text(&mut text, explanation);
     exemptions(&mut text, explanation);
     if !explanation.warnings.is_empty() {

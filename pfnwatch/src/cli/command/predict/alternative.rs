@@ -92,8 +92,7 @@ fn outcome(geometry: &Geometry, mode: NamespaceMode, host: &KernelParameters) ->
     let reserved = |allows_empty| reservation(geometry, bytes, KernelQuirks { allows_empty });
     if host.allows_empty.is_none() && reserved(true) != reserved(false) {
         return PredictedOutcome::Unknown(
-            "nothing usable would be left, and whether this kernel then refuses is not known: take a larger namespace or \
-             a smaller align"
+            "nothing usable would be left, and whether this kernel then refuses is not known: use a larger namespace or a smaller align"
                 .to_owned(),
         );
     }

@@ -69,7 +69,7 @@ impl DevicePrediction {
     ) -> anyhow::Result<Self> {
         let device = inventory.devices.iter().find(|device| device.name == name);
         let device = device.context(ExitContext::usage(format!(
-            "{name} is no device that exists without a namespace: `pfnwatch scan --only devices` lists these"
+            "{name} is not a device without a namespace: `pfnwatch scan --only devices` lists these"
         )))?;
         let hotplug = &inventory.hotplug;
         let now = of_device(device, hotplug, host);

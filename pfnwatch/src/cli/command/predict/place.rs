@@ -137,7 +137,7 @@ impl Site {
         let Some(region) = &self.region else { return Ok(size) };
         if self.is_whole && size != self.largest {
             bail!(
-                "{region} has no labels, so that it is one namespace of {} bytes ({}): leave the size out",
+                "{region} has no labels, so that it is one namespace of {} bytes ({}): omit the size",
                 self.largest,
                 Bytes(self.largest)
             );
@@ -150,7 +150,7 @@ impl Site {
 
     /// What ndctl makes of a size, with the size to take if it refuses that: the next larger one, or the largest that is free.
     pub(super) fn as_ndctl(&self, size: u64, rules: &SizeRules) -> anyhow::Result<NdctlSize> {
-        let none = || format!("ndctl takes no size from {} on with this align", Bytes(size));
+        let none = || format!("ndctl accepts no size from {} on with this align", Bytes(size));
         let outcome = apply(size, rules).with_context(|| ExitContext::usage(none()))?;
         let Some(refusal) = outcome.refusal.as_ref().filter(|_| self.is_whole || outcome.size > self.largest) else {
             return Ok(outcome);
@@ -159,7 +159,7 @@ impl Site {
         if self.is_whole {
             let align = 1_u64.checked_shl(size.trailing_zeros()).unwrap_or(1);
             let remedy = if align >= rules.align {
-                format!(": `echo {align} >/sys/bus/nd/devices/{region}/align` before it lets ndctl take all of it")
+                format!(": `echo {align} >/sys/bus/nd/devices/{region}/align` before ndctl can use all of it")
             } else {
                 String::new()
             };
@@ -169,7 +169,7 @@ impl Site {
         let fitting = self.largest / step * step;
         if fitting < MIN_NAMESPACE_BYTES {
             bail!(
-                "{region} has no room that ndctl takes: {refusal}, and {} are free in one stretch",
+                "{region} has no space that ndctl accepts: {refusal}, and {} are free in one stretch",
                 Bytes(self.largest)
             );
         }
@@ -179,11 +179,11 @@ impl Site {
     /// This share of what is free, in a size that ndctl takes.
     pub(super) fn percent(&self, percent: u64, rules: &SizeRules) -> anyhow::Result<u64> {
         let region = self.region.as_deref().unwrap_or_default();
-        let step = rules.step().context("ndctl takes no size with this align")?;
+        let step = rules.step().context("ndctl accepts no size with this align")?;
         let share = u128::from(self.available) * u128::from(percent) / 100;
         let size = u64::try_from(share).context("more than 64 bits")? / step * step;
         if size < MIN_NAMESPACE_BYTES {
-            bail!("{percent} % of {region} are less than ndctl takes: {} are free", Bytes(self.available));
+            bail!("{percent} % of {region} are less than ndctl accepts: {} are free", Bytes(self.available));
         }
         self.size(Some(size))
     }
@@ -346,7 +346,7 @@ mod tests {
         let whole = region(4 * GIB, &[("nstype", "4"), ("available_size", "0")]);
         assert_eq!(whole.as_ndctl(whole.size(None).unwrap(), &rules(2 * MIB, 1)).unwrap().refusal, None);
         let error = whole.size(Some(GIB)).unwrap_err().to_string();
-        assert!(error.contains("one namespace of 4294967296 bytes (4 GiB): leave the size out"), "{error}");
+        assert!(error.contains("one namespace of 4294967296 bytes (4 GiB): omit the size"), "{error}");
         assert!(whole.percent(50, &rules(2 * MIB, 1)).is_err());
         assert_eq!(whole.percent(100, &rules(2 * MIB, 1)).unwrap(), 4 * GIB);
     }

@@ -326,3 +326,47 @@ impl<'a> From<&'a Alternative> for AlternativeRow<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::command::predict::alternative;
+    use crate::cli::output::screens;
+
+    /// 1 TiB under a kernel with the regression, at an address that is not known.
+    fn prediction() -> Prediction {
+        let kernel = KernelFacts {
+            release: "6.1.9".into(),
+            page_size: 4096,
+            struct_page_size: Some(64),
+            deduplicates: Some(true),
+            may_lose_memmap: false,
+            allows_empty: None,
+            aligns: None,
+        };
+        let page_cost = PageCost { bytes: Some(128), evidence: "running code".to_owned(), allows_empty: None };
+        let host = KernelParameters { max_struct_page: Some(128), ..KernelParameters::from(&kernel) };
+        let geometry = Geometry {
+            start: 0,
+            size: 1 << 40,
+            align: 2 << 20,
+            map: Map::Dev,
+            page_size: host.page_size,
+            compat: host.compat,
+        };
+        let (mode, thresholds) = (NamespaceMode::Fsdax, Thresholds::default());
+        let rows = alternative::all(&geometry, mode, &host, &thresholds);
+        let (notes, pieces) = (Vec::new(), None);
+        let mut prediction =
+            Prediction { geometry, mode, start_known: false, kernel, page_cost, rows, notes, thresholds, pieces };
+        prediction.add_notes(&host);
+        prediction
+    }
+
+    #[test]
+    fn the_screen() {
+        for (name, terminal) in screens::TERMINALS {
+            screens::compare(&format!("predict_{name}"), &prediction().table(terminal));
+        }
+    }
+}

@@ -162,16 +162,15 @@ impl EarlierReport {
     fn read(file: &Path) -> anyhow::Result<Self> {
         let shown = file.display();
         let text = fs::read_to_string(file).with_context(|| format!("{shown} cannot be read"))?;
-        Self::parse(&text).with_context(|| {
-            ExitContext::usage(format!("{shown} is no report that `pfnwatch scan --format json` has written"))
-        })
+        Self::parse(&text)
+            .with_context(|| ExitContext::usage(format!("{shown} is not a report of `pfnwatch scan --format json`")))
     }
 
     fn parse(text: &str) -> anyhow::Result<Self> {
         let earlier: Self = serde_json::from_str(text)?;
         anyhow::ensure!(
             earlier.schema == SCHEMA,
-            "its schema is {}, and this pfnwatch reads schema {SCHEMA}: take the version that wrote it",
+            "its schema is {}, and this pfnwatch reads schema {SCHEMA}: use the version that wrote it",
             earlier.schema
         );
         Ok(earlier)

@@ -146,7 +146,7 @@ fn totals(text: &mut String, scan: &ScanResult) {
 
 fn conclusion(text: &mut String, scan: &ScanResult) {
     if scan.verdict == Verdict::Oversize && scan.totals.oversize == 0 {
-        let _ = writeln!(text, "None of them is oversize by itself, but together they lose more than they should.");
+        let _ = writeln!(text, "No namespace alone is oversize, but together they lose more than they should.");
     }
     if scan.verdict == Verdict::Oversize {
         let _ = writeln!(text, "`pfnwatch plan` prints what a rebuild returns, and its commands.");

@@ -6,6 +6,7 @@ use super::*;
 use crate::model::inventory::{InfoBlocks, Inventory};
 use crate::model::kernel::{KernelFacts, MemmapCounter};
 
+use crate::cli::output::screens;
 use crate::testing::tree::{DaxDevice, Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
@@ -118,6 +119,13 @@ fn the_table_is_plain_where_it_must_be() {
     assert!(plain.contains("namespace0.2: pfn0.3/size: `-1` is not a value it can have"), "{plain}");
     let coloured = table::render(&mixed(), Terminal { colour: true, unicode: true });
     assert!(coloured.contains("\x1b[31m█\x1b[0m"), "{coloured}");
+}
+
+#[test]
+fn the_screen() {
+    for (name, terminal) in screens::TERMINALS {
+        screens::compare(&format!("scan_{name}"), &table::render(&mixed(), terminal));
+    }
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Taker {
         let other =
             |code: &Result<_, ModuleError>| matches!(code, Err(ModuleError::Decode(CodeError::NotSupported(_))));
         if code().any(other) {
-            bail!("{release} is not a kernel for x86_64: what it asks of a block is not known");
+            bail!("{release} is not a kernel for x86_64: which blocks it accepts is not known");
         }
         let shown = code().find_map(|code| code.as_ref().ok()?.1.allows_empty);
         let parameters = KernelParameters {
@@ -107,7 +107,7 @@ impl BlockAnswer {
     pub(super) fn text(&self) -> String {
         let Self { release, refusals, unknown, .. } = self;
         if refusals.is_empty() {
-            return format!("{release} takes it (not known: {})", unknown.join(", "));
+            return format!("{release} accepts it (not known: {})", unknown.join(", "));
         }
         format!("{release} refuses it: {}", refusals.join("; also "))
     }

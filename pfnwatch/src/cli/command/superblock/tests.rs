@@ -69,7 +69,7 @@ fn ideal_and_excess_are_exact() {
 #[test]
 fn another_layout_is_told() {
     let found = checked(block(35_651_584, 64));
-    assert!(SuperblockReport::of(&found).text().contains("not what a kernel of today makes"));
+    assert!(SuperblockReport::of(&found).text().contains("not what a current kernel writes"));
 }
 
 #[test]

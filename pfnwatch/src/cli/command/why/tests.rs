@@ -177,7 +177,7 @@ fn the_whole_host_shows_what_is_wrong_now() {
     }
     assert_eq!(host.causes(&["namespace0.7"]), [named("namespace0.7", Cause::AlignTooLarge)]);
     let error = host.why(&["namespace9.9"]).unwrap_err().to_string();
-    assert!(error.starts_with("namespace9.9 is no namespace, device or region of this host"), "{error}");
+    assert!(error.starts_with("namespace9.9 is not a namespace, device or region of this host"), "{error}");
 }
 
 #[test]
@@ -225,6 +225,17 @@ fn a_message_is_answered_alone_or_by_the_host() {
         assert_eq!(report.findings.len() > 1, !is_alone, "{text}");
     }
     assert!(why(host.folder.path(), &["--message", "hello"]).is_err());
+}
+
+#[test]
+fn the_screen() {
+    let mut host = Host::new();
+    host.log = "[ 5.0] nd_pmem pfn0.5: really_probe: driver_sysfs_add failed\n\
+        [ 6.0] dax_pmem dax0.0: namespace0.1 unable to satisfy requested alignment\n"
+        .to_owned();
+    let report = host.why(&["--control-socket", "/none"]).unwrap();
+    let text = report.text().replace(&host.folder.path().display().to_string(), "FOLDER");
+    crate::cli::output::screens::compare("why", &text);
 }
 
 /// What an agent recorded names the namespace of a device that the kernel's log names alone.

@@ -76,12 +76,12 @@ fn what_is_no_report_is_named_and_not_counted() {
     let expected = [
         // Whichever of the two comes first is the one that counts.
         "a",
-        "broken.json: it is no whole report",
+        "broken.json: it is not a complete report",
         "empty.json: it is empty",
-        "foreign.txt: it is no whole report",
+        "foreign.txt: it is not a complete report",
         "more: it is a folder",
         "newer.json: its schema is 2",
-        "short.json: it is no whole report",
+        "short.json: it is not a complete report",
     ];
     assert_eq!(said.len(), expected.len(), "{said:#?}");
     for (said, expected) in said.iter().zip(expected) {

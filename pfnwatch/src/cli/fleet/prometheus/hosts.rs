@@ -154,7 +154,7 @@ impl Hosts {
             let key = sample.key();
             match (self.hosts.get_mut(&key), sample.count()) {
                 (None, _) => drop(self.unknown_hosts.insert(key)),
-                (Some(_), None) => drop(self.incomplete.insert(key, format!("its {metric} is no number to add"))),
+                (Some(_), None) => drop(self.incomplete.insert(key, format!("its {metric} is not a valid number"))),
                 (Some(_), Some(_)) if told.contains(&key) => drop(self.twice.insert(key)),
                 (Some(host), Some(count)) => {
                     set(host, count);

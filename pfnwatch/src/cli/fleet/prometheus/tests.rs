@@ -85,8 +85,8 @@ fn hosts_are_put_together_from_their_series() {
 #[test]
 fn a_host_that_does_not_tell_all_is_not_counted_and_is_named() {
     for (values, why) in [
-        (&[("host_excess_bytes", [Some("NaN"), Some("5")])], "its pfnwatch_host_excess_bytes is no number to add"),
-        (&[("host_excess_bytes", [Some("-1"), Some("5")])], "its pfnwatch_host_excess_bytes is no number to add"),
+        (&[("host_excess_bytes", [Some("NaN"), Some("5")])], "its pfnwatch_host_excess_bytes is not a valid number"),
+        (&[("host_excess_bytes", [Some("-1"), Some("5")])], "its pfnwatch_host_excess_bytes is not a valid number"),
         (&[("host_excess_bytes", [None, Some("5")])], "it reports no pfnwatch_host_excess_bytes: its pfnwatch 0.0.9"),
     ] {
         let fleet = fleet_of(values);
@@ -196,12 +196,13 @@ fn status(line: &str, headers: &str, body: &str) -> String {
 #[test]
 fn what_is_no_prometheus_is_said() {
     assert!(
-        error_of("<html>hello</html>").contains("no whole answer of Prometheus' query API, which begins with: <html>")
+        error_of("<html>hello</html>")
+            .contains("not a complete answer of Prometheus' query API; it begins with: <html>")
     );
     assert!(error_of(r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#).contains("matrix"));
     assert!(error_of(r#"{"status":"success"}"#).contains("there is no data in it"));
     let word = vector(&[series(&agent("a"), "many")]);
-    assert!(error_of(word).contains("`many` is no number"));
+    assert!(error_of(word).contains("`many` is not a number"));
     // What a terminal would take for a command is not passed on.
     assert!(!error_of("\u{1b}]0;taken\u{7}").contains('\u{1b}'));
 }
@@ -225,7 +226,7 @@ fn what_a_proxy_or_prometheus_refuses_is_said_with_a_remedy() {
     assert!(html.contains("502 Bad Gateway") && html.contains("<html>nginx"), "{html}");
     assert!(error_of(status("503 Service Unavailable", "", "Service Unavailable")).contains("503"));
     let all_the_same = error_of(status("500 Internal Server Error", "", &vector(&[])));
-    assert!(all_the_same.contains("500 Internal Server Error: and sent data all the same"), "{all_the_same}");
+    assert!(all_the_same.contains("500 Internal Server Error: and sent data nevertheless"), "{all_the_same}");
 }
 
 #[test]
@@ -241,7 +242,7 @@ fn an_answer_that_breaks_off_is_none() {
     assert!(error_of(chunk).contains("its answer broke off"));
     // Without a length, the end of the connection is the end of the answer.
     let open = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{half}");
-    assert!(error_of(open).contains("no whole answer"));
+    assert!(error_of(open).contains("not a complete answer"));
     assert!(error_of("HTTP/1.1 200 OK\r\n").contains("Prometheus was asked for"));
 }
 

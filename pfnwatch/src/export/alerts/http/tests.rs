@@ -55,7 +55,10 @@ fn an_answer_is_taken_for_what_it_means() {
             "HTTP/1.1 308 There\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n",
             "redirects are not followed",
         ),
-        ("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>", "no Alertmanager: <html>"),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+            "not an Alertmanager: <html>",
+        ),
         ("SSH-2.0-OpenSSH_9.2\r\n", ""),
         ("HTTP/1.1 200 OK\r\ncontent-length: nonsense\r\n\r\n", ""),
         ("", ""),

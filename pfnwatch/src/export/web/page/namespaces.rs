@@ -19,7 +19,7 @@ pub(super) fn render(view: &View) -> Markup {
         section aria-labelledby="host" {
             h2 id="host" { "This host" }
             @if scan.namespaces.is_empty() {
-                p { "There are no namespaces." }
+                p { "No namespaces." }
             } @else {
                 (host(scan))
             }
@@ -113,7 +113,7 @@ fn what_to_do(assessed: &AssessedNamespace) -> Markup {
     html! {
         @match assessed.assessment.verdict {
             Verdict::Oversize => p.todo {
-                "What to do: " code { "sudo pfnwatch plan " (name) } " prints the commands that give it back. They destroy what is "
+                "What to do: " code { "sudo pfnwatch plan " (name) } " prints the commands that return it. They destroy what is "
                 "stored there: it has to be saved first."
             },
             Verdict::Refused => p.todo {

@@ -101,24 +101,22 @@ fn environment(view: &View) -> Vec<(Severity, &'static str, String)> {
         notices.push((Severity::Mild, "A part of the agent does not work.", text));
     }
     if let Some(error) = &view.status.policy.reload_error {
-        notices.push((Severity::Bad, "The configuration as it is now was not taken.", error.clone()));
+        notices.push((Severity::Bad, "The present configuration file was rejected.", error.clone()));
     }
     for skipped in &view.status.skipped_exemptions {
         let text = format!("{} ({}): {}", skipped.subject, skipped.reason, skipped.skip_reason);
         notices.push((Severity::Mild, "An exemption is not in force.", text));
     }
     if let Some(error) = &view.store.error {
-        notices.push((Severity::Bad, "The event store takes no events.", error.clone()));
+        notices.push((Severity::Bad, "The event store cannot be written.", error.clone()));
     }
     for receiver in &view.alerts {
         if let Some(error) = &receiver.error {
             notices.push((Severity::Bad, "Alerts are not delivered.", format!("{}: {error}", receiver.receiver)));
         }
         if receiver.given_up > 0 {
-            let detail = format!(
-                "{}: {} messages that it will never take; the log has them",
-                receiver.receiver, receiver.given_up
-            );
+            let detail =
+                format!("{}: {} messages that were dropped; the log has them", receiver.receiver, receiver.given_up);
             notices.push((Severity::Bad, "Alerts were given up.", detail));
         }
     }
