@@ -18,6 +18,8 @@ pub enum Lines {
     OldestAndNewest,
     /// The oldest and the newest line that make dax devices of CXL memory (dax_cxl, since 6.3).
     MemoryDevices,
+    /// The lines whose kernels for arm64 attach programs by trampolines: 6.12 and later.
+    Arm64,
     /// One of those: for long tests that depend on the agent only. They are spread over the lines.
     Only(&'static str),
     /// Only lines on which the agent cannot observe: 5.10.
@@ -32,6 +34,7 @@ impl Lines {
             Self::Observing => line != BLIND,
             Self::OldestAndNewest => observing().next() == Some(&line) || observing().next_back() == Some(&line),
             Self::MemoryDevices => ["6.12", "7.3"].contains(&line),
+            Self::Arm64 => ["6.12", "6.18", "7.3"].contains(&line),
             Self::Only(one) => line == one,
             Self::Blind => line == BLIND,
         }
@@ -44,6 +47,7 @@ impl Lines {
             Self::Observing => "every line but 5.10",
             Self::OldestAndNewest => "the oldest and the newest line",
             Self::MemoryDevices => "the oldest and the newest line with dax_cxl",
+            Self::Arm64 => "6.12 and later",
             Self::Only(one) => one,
             Self::Blind => "5.10 only",
         }
@@ -74,6 +78,7 @@ mod tests {
         assert_eq!(on(Lines::Observing), ["6.1", "6.12", "6.18", "7.3"]);
         assert_eq!(on(Lines::OldestAndNewest), ["6.1", "7.3"]);
         assert_eq!(on(Lines::MemoryDevices), ["6.12", "7.3"]);
+        assert_eq!(on(Lines::Arm64), ["6.12", "6.18", "7.3"]);
         assert_eq!(on(Lines::Only("6.12")), ["6.12"]);
         assert_eq!(on(Lines::Blind), ["5.10"]);
     }
