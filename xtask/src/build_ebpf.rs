@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 
 use crate::architecture::Architecture;
@@ -60,7 +60,20 @@ pub(crate) fn object_at(place: &Place) -> Result<Vec<u8>> {
 fn stripped(built: &Path) -> Result<Vec<u8>> {
     let stripped = built.with_extension("stripped");
     Task::script(STRIP, [built, &stripped, &toolchain::sysroot()?]).read()?;
-    Ok(fs::read(stripped)?)
+    let object = fs::read(stripped)?;
+    ensure_loadable(&object).with_context(|| built.display().to_string())?;
+    Ok(object)
+}
+
+/// Refuses what no agent could load: every architecture that it is built for takes eBPF in little-endian order.
+fn ensure_loadable(object: &[u8]) -> Result<()> {
+    const LITTLE_ENDIAN: u8 = 1;
+    /// `EM_BPF` in elf.h.
+    const EBPF: [u8; 2] = [247, 0];
+    ensure!(object.starts_with(b"\x7fELF"), "this is no ELF file");
+    ensure!(object.get(5) == Some(&LITTLE_ENDIAN), "this object has the byte order of big-endian machines");
+    ensure!(object.get(18..20) == Some(&EBPF), "this object has machine code, and not eBPF");
+    Ok(())
 }
 
 /// Builds the program that does nothing, and returns its object: the measure of what a program on a hook costs at least.
@@ -160,6 +173,16 @@ mod tests {
         let flags = RelocationFlags::Elf { r_type: elf::R_BPF_64_32 };
         object.add_relocation(section, Relocation { offset: 0, symbol, addend: -1, flags }).unwrap();
         object.write().unwrap()
+    }
+
+    #[test]
+    fn objects_of_other_machines_are_refused() {
+        let object = |architecture, order| Writer::new(BinaryFormat::Elf, architecture, order).write().unwrap();
+        let refusal = |object: &[u8]| ensure_loadable(object).map_err(|error| error.to_string());
+        assert_eq!(refusal(&object(Architecture::Bpf, Endianness::Little)), Ok(()));
+        assert!(refusal(&object(Architecture::Bpf, Endianness::Big)).unwrap_err().contains("big-endian"));
+        assert!(refusal(&object(Architecture::Aarch64, Endianness::Little)).unwrap_err().contains("machine code"));
+        assert!(refusal(b"").unwrap_err().contains("no ELF file"));
     }
 
     #[test]

@@ -159,6 +159,62 @@ mod tests {
         assert!(date.text.starts_with("20") && date.text.ends_with('Z'), "{}", date.text);
     }
 
+    /// A folder as the tarball is unpacked, with these lines as the program.
+    fn unpacked(program: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let script = fs::read_to_string(paths::root().join("pfnwatch/dist/tarball/install.sh")).unwrap();
+        for (file, content) in [
+            ("install.sh", script.as_str()),
+            ("usr/bin/pfnwatch", program),
+            ("usr/share/doc/pfnwatch/examples/a.toml", "a"),
+            ("etc/pfnwatch/pfnwatch.toml", "# as delivered"),
+        ] {
+            let file = folder.path().join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, content).unwrap();
+        }
+        Task::new("chmod", ["+x", "usr/bin/pfnwatch"]).dir(folder.path()).read().unwrap();
+        folder
+    }
+
+    fn files(root: &Path) -> String {
+        Task::script("# list\nfind . -type f | sort", [""; 0]).dir(root).read().unwrap()
+    }
+
+    #[test]
+    fn install_script_keeps_what_somebody_has_changed_and_removes_what_it_installed() {
+        let (from, root) = (unpacked("1"), tempfile::tempdir().unwrap());
+        let script = |word: &str| {
+            let words = ["install.sh", "--root", &root.path().to_string_lossy(), word].map(str::to_owned);
+            Task::new("sh", words.iter().filter(|word| !word.is_empty())).dir(from.path()).read()
+        };
+        fs::create_dir_all(root.path().join("usr/bin")).unwrap();
+        fs::write(root.path().join("usr/bin/other"), "").unwrap();
+        script("").unwrap();
+        let configuration = root.path().join("etc/pfnwatch/pfnwatch.toml");
+        assert_eq!(fs::read_to_string(&configuration).unwrap(), "# as delivered");
+        fs::write(&configuration, "# changed").unwrap();
+        assert!(script("").unwrap().contains("was kept"));
+        assert_eq!(
+            files(root.path()),
+            "./etc/pfnwatch/pfnwatch.toml\n./etc/pfnwatch/pfnwatch.toml.new\n./usr/bin/other\n./usr/bin/pfnwatch\n\
+             ./usr/share/doc/pfnwatch/examples/a.toml\n"
+        );
+        script("--remove").unwrap();
+        assert!(!root.path().join("usr/share/doc/pfnwatch").exists(), "{}", files(root.path()));
+        assert_eq!(fs::read_to_string(&configuration).unwrap(), "# changed");
+        assert!(root.path().join("usr/bin/other").exists());
+        assert!(script("--rot").unwrap_err().to_string().contains("unknown argument --rot"));
+    }
+
+    /// It installs nothing: the program is no program of this machine.
+    #[test]
+    fn install_script_refuses_a_program_of_another_machine() {
+        let from = unpacked("\x7fELF, and nothing that runs");
+        let error = Task::new("sh", ["install.sh"]).dir(from.path()).read().unwrap_err().to_string();
+        assert!(error.contains("does not run on this machine"), "{error}");
+    }
+
     #[test]
     fn debians_changelog_begins_with_the_version() {
         let changelog = fs::read_to_string(paths::root().join("pfnwatch/dist/debian/changelog")).unwrap();
