@@ -13,6 +13,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 const CHROOT: &str = "/bin/chroot";
 const ROOT: &str = "/run/alone";
 const PROGRAM_THERE: &str = "/pfnwatch";
+/// Where the agent makes its own.
+const EMPTY_FOLDERS: [&str; 2] = ["run", "var/lib"];
 const KERNEL_FOLDERS: [&str; 2] = ["proc", "sys"];
 
 /// The root, with the kernel's own file systems. They are unmounted when it is dropped.
@@ -21,7 +23,7 @@ struct Root;
 impl Root {
     fn make() -> Result<Self> {
         let folder = |name: &str| Path::new(ROOT).join(name);
-        for name in KERNEL_FOLDERS {
+        for name in KERNEL_FOLDERS.iter().chain(&EMPTY_FOLDERS) {
             fs::create_dir_all(folder(name)).with_context(|| format!("no folder {name}"))?;
         }
         let root = Self;
