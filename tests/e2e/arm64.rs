@@ -14,11 +14,12 @@ use crate::{dram, geometry, prediction};
 
 const MAPS: [Map; 2] = [Map::Dev, Map::Mem];
 
-/// Round sizes, and sizes that only pages divide, so that the end is cut.
+/// Round sizes, and sizes that only pages divide, so that the end is cut. With map=dev and pages of 4 KiB the memmap of each section (128 MiB) takes 2 MiB at a
+/// multiple of 2 MiB: 6.12 fails with ENOMEM where more than one section does not leave room for that (300 MiB - 4 KiB at align 4 KiB, seen).
 fn sizes(align: u64, page: u64) -> Vec<u64> {
     match align {
         GIB.. => vec![2 * GIB, 2 * GIB + 20 * MIB + 3 * page, 3 * GIB - page],
-        _ => vec![64 * MIB, 300 * MIB - page, 512 * MIB, 700 * MIB + 3 * page],
+        _ => vec![64 * MIB, 100 * MIB - page, 120 * MIB + 3 * page, 512 * MIB],
     }
 }
 
@@ -128,6 +129,8 @@ fn memmaps_in_dram_are_what_the_kernel_takes() -> Result<()> {
     let (region, page) = (regions::fresh_one()?, page_bytes()?);
     let whole = GIB / page * 64;
     ensure!([4 * KIB, 16 * KIB].contains(&page), "pages of {page}");
+    // What the first one allocates for good is no memmap.
+    namespace::destroy(&creation::create(&spec(&region, Mode::Fsdax, Map::Mem, page, GIB))?.namespace)?;
     for (mode, map, expected) in
         [(Mode::Fsdax, Map::Mem, whole), (Mode::Devdax, Map::Mem, whole), (Mode::Fsdax, Map::Dev, 0)]
     {
