@@ -12,7 +12,16 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+/// What the program is made of, in the section where scanners look for it (cargo-auditable's format). `cargo xtask build --release` puts it in; in other
+/// builds it is empty.
+// SAFETY: the section is of this one value, and no code reads it.
+#[unsafe(link_section = ".dep-v0")]
+static DEPENDENCIES: [u8; include_bytes!(concat!(env!("OUT_DIR"), "/dependencies.zlib")).len()] =
+    *include_bytes!(concat!(env!("OUT_DIR"), "/dependencies.zlib"));
+
 fn main() -> ExitCode {
+    // The linker drops what nothing refers to.
+    std::hint::black_box(&DEPENDENCIES);
     let cli = Cli::parse();
     log_to_stderr();
     if cli.command.reads_sysfs() { abandonable::run(|| run(cli)) } else { run(cli).into() }

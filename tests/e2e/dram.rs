@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
-use guest::{GIB, KIB, MIB, free_memory, namespace, pfnwatch, regions};
+use guest::{GIB, KIB, MIB, free_memory, namespace, page_bytes, pfnwatch, regions};
 use serde_json::Value;
 
 const PAGE: u64 = 4 * KIB;
@@ -24,10 +24,10 @@ struct Settled {
 
 impl Settled {
     fn read() -> Result<Self> {
-        let free = free_memory::stable_bytes()?;
+        let (free, page_bytes) = (free_memory::stable_bytes()?, page_bytes()?);
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
         let memmap = free_memory::value("/proc/vmstat", "nr_memmap_pages").ok().filter(|_| release.starts_with("7.3."));
-        Ok(Self { memmap: memmap.map(|pages| pages * PAGE), free })
+        Ok(Self { memmap: memmap.map(|pages| pages * page_bytes), free })
     }
 }
 
@@ -46,7 +46,9 @@ fn compare(namespace: &str, enable: impl FnOnce() -> Result<()>) -> Result<u64> 
     if let (Some(before), Some(after)) = (before.memmap, after.memmap) {
         // The counter has the memmap on the media, too.
         let expected = match row.get("map").and_then(Value::as_str) {
-            Some("dev") => (number(row, "reservation_bytes")? + number(row, "usable_bytes")?) / PAGE * STRUCT_PAGE,
+            Some("dev") => {
+                (number(row, "reservation_bytes")? + number(row, "usable_bytes")?) / page_bytes()? * STRUCT_PAGE
+            }
             _ => dram,
         };
         ensure!(after.checked_sub(before) == Some(expected), "{expected} is expected, not {after} - {before}: {row:#}");
@@ -57,7 +59,7 @@ fn compare(namespace: &str, enable: impl FnOnce() -> Result<()>) -> Result<u64> 
     Ok(dram)
 }
 
-fn created(wanted: &NamespaceSpec) -> Result<u64> {
+pub(crate) fn created(wanted: &NamespaceSpec) -> Result<u64> {
     let prepared = creation::prepare(wanted)?;
     let dram = compare(&prepared.namespace, || Ok(prepared.bind()?)).with_context(|| format!("{wanted:?}"))?;
     namespace::disable(&prepared.namespace)?;

@@ -19,7 +19,7 @@ fn sizes(align: u64) -> [u64; 2] {
 }
 
 /// One creation through sysfs, from the event to the raw block, and its end.
-fn creation(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<Facts> {
+pub(crate) fn creation(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<Facts> {
     let made = creation::create(wanted)?;
     let event = agent.set_up(&made.namespace_uuid, "made")?;
     let by_sysfs = facts::of_sysfs(&made.namespace)?;

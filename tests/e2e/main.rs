@@ -1,6 +1,8 @@
 //! The end-to-end tests: run as root in a guest by `cargo xtask vm`, one process a test.
 
 mod alerts;
+mod alone;
+mod arm64;
 mod burst;
 mod busy;
 mod debian;

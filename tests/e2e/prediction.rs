@@ -5,7 +5,7 @@ use guest::agent::Agent;
 use guest::boot_config::BootConfig;
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::soak::choice::Random;
-use guest::{GIB, KIB, MIB, command, modules, namespace, regions, sysfs};
+use guest::{GIB, KIB, MIB, command, modules, namespace, page_bytes, regions, sysfs};
 use pfnwatch_common::{Geometry, KernelQuirks, Rejection, Reservation, reservation};
 use serde_json::{Value, json};
 
@@ -25,13 +25,14 @@ fn quirks() -> Result<KernelQuirks> {
     Ok(KernelQuirks { allows_empty: release.starts_with("6.1.") })
 }
 
-fn predict(wanted: &NamespaceSpec, start: u64) -> Result<Result<Reservation, Rejection>> {
+pub(crate) fn predict(wanted: &NamespaceSpec, start: u64) -> Result<Result<Reservation, Rejection>> {
     let map = match wanted.map {
         Map::Dev => pfnwatch_common::Map::Dev,
         Map::Mem => pfnwatch_common::Map::Mem,
     };
+    let page_size = page_bytes()?;
     let geometry =
-        Geometry { start, size: wanted.size_bytes, align: wanted.align_bytes, map, page_size: 4096, compat: 2 * MIB };
+        Geometry { start, size: wanted.size_bytes, align: wanted.align_bytes, map, page_size, compat: 2 * MIB };
     Ok(reservation(&geometry, 64, quirks()?))
 }
 

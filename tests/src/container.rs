@@ -1,7 +1,6 @@
 //! The container as a node would run it: an OCI bundle made of the shipped Dockerfile and DaemonSet, and crun.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -72,26 +71,11 @@ impl Drop for Container {
     }
 }
 
-/// The image: what this Debian has of the base that the binary is linked to, instead of the whole base, and the copied
-/// files.
+/// The image: the copied files, and nothing else.
 fn image_root(image: &Dockerfile, root: &Path) -> Result<()> {
-    ensure!(image.base.starts_with("debian:"), "the image is no Debian: {}", image.base);
-    for folder in ["usr/bin", "usr/lib", "usr/lib64", "etc", "tmp"] {
-        create(&root.join(folder))?;
-    }
-    for folder in ["bin", "lib", "lib64"] {
-        symlink(format!("usr/{folder}"), root.join(folder)).with_context(|| format!("no link {folder}"))?;
-    }
-    for (from, to) in &image.copies {
-        let from = Path::new(debian::PROGRAMS).join(from);
-        copy(&from, root, to)?;
-        // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`
-        let libraries = command::run("/usr/bin/ldd", &[&from.to_string_lossy()])?;
-        for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
-            copy(Path::new(library), root, library)?;
-        }
-    }
-    Ok(())
+    ensure!(image.base == "scratch", "the image has a base: {}", image.base);
+    create(root)?;
+    image.copies.iter().try_for_each(|(from, to)| copy(&Path::new(debian::PROGRAMS).join(from), root, to))
 }
 
 /// The volumes with their paths on the host, made if the manifest asks for it; and which were made.

@@ -7,14 +7,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
 use crate::infoblock::InfoBlock;
-use crate::{namespace, sysfs};
+use crate::{namespace, page_bytes, sysfs};
 
 /// Keys of an event with the values that they must have.
 pub type Facts = Map<String, Value>;
 
 /// `sizeof(struct page)` of every Debian kernel on amd64.
 const STRUCT_PAGE: u64 = 64;
-const PAGE: u64 = 4096;
 const NO_UUID: &str = "00000000-0000-0000-0000-000000000000";
 
 pub fn of_sysfs(name: &str) -> Result<Facts> {
@@ -52,7 +51,7 @@ pub fn of_block(block: &InfoBlock) -> Result<Facts> {
         "namespace_uuid": uuid(&block.parent_uuid()), "block_uuid": block.uuid(), "align_bytes": block.align(),
         "reservation_bytes": block.start_pad() + block.dataoff(), "dataoff_bytes": block.dataoff(),
         "start_pad_bytes": block.start_pad(), "end_trunc_bytes": block.end_trunc(),
-        "npfns": block.npfns(), "usable_bytes": block.npfns() * PAGE,
+        "npfns": block.npfns(), "usable_bytes": block.npfns() * page_bytes()?,
         "block_page_size_bytes": block.page_size(), "page_struct_size_bytes": block.page_struct_size(),
         "struct_page_size_bytes": STRUCT_PAGE,
         // A good kernel's reservation is the ideal one.

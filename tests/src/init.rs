@@ -17,7 +17,7 @@ use std::process;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::libc::{IFF_RUNNING, IFF_UP, SIOCSIFFLAGS, ifreq, ioctl};
+use nix::libc::{IFF_RUNNING, IFF_UP, Ioctl, ifreq, ioctl};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
@@ -104,6 +104,9 @@ fn power_off() {
     }
 }
 
+/// `SIOCSIFFLAGS` (include/uapi/linux/sockios.h), which libc has as another type than its `ioctl` takes with musl.
+const SET_FLAGS: Ioctl = 0x8914;
+
 /// Switches the loopback device on; the kernel gives it its address by itself.
 fn bring_loopback_up() -> Result<()> {
     let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
@@ -114,7 +117,7 @@ fn bring_loopback_up() -> Result<()> {
     }
     request.ifr_ifru.ifru_flags = i16::try_from(IFF_UP | IFF_RUNNING).context("flags out of range")?;
     // SAFETY: the descriptor is a socket, and the request a whole ifreq that lives until the call returns.
-    let done = unsafe { ioctl(socket.as_raw_fd(), SIOCSIFFLAGS, &raw const request) };
+    let done = unsafe { ioctl(socket.as_raw_fd(), SET_FLAGS, &raw const request) };
     Errno::result(done).map(drop).context("the loopback device cannot be switched on")
 }
 

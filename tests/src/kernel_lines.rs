@@ -20,6 +20,8 @@ pub enum Lines {
     MemoryDevices,
     /// Those and the line between them that does not return memmaps.
     MemoryDevicesAndLoss,
+    /// The lines whose kernels for arm64 attach programs by trampolines: 6.12 and later.
+    Arm64,
     /// One line: for long tests that depend on the agent only. They are spread over the lines.
     Only(&'static str),
     /// Only lines on which the agent cannot observe: 5.10.
@@ -35,6 +37,7 @@ impl Lines {
             Self::OldestAndNewest => observing().next() == Some(&line) || observing().next_back() == Some(&line),
             Self::MemoryDevices => ["6.12", "7.3"].contains(&line),
             Self::MemoryDevicesAndLoss => ["6.12", "6.18", "7.3"].contains(&line),
+            Self::Arm64 => ["6.12", "6.18", "7.3"].contains(&line),
             Self::Only(one) => line == one,
             Self::Blind => line == BLIND,
         }
@@ -48,6 +51,7 @@ impl Lines {
             Self::OldestAndNewest => "the oldest and the newest line",
             Self::MemoryDevices => "the oldest and the newest line with dax_cxl",
             Self::MemoryDevicesAndLoss => "every line with dax_cxl",
+            Self::Arm64 => "6.12 and later",
             Self::Only(one) => one,
             Self::Blind => "5.10 only",
         }
@@ -79,6 +83,7 @@ mod tests {
         assert_eq!(on(Lines::OldestAndNewest), ["6.1", "7.3"]);
         assert_eq!(on(Lines::MemoryDevices), ["6.12", "7.3"]);
         assert_eq!(on(Lines::MemoryDevicesAndLoss), ["6.12", "6.18", "7.3"]);
+        assert_eq!(on(Lines::Arm64), ["6.12", "6.18", "7.3"]);
         assert_eq!(on(Lines::Only("6.12")), ["6.12"]);
         assert_eq!(on(Lines::Blind), ["5.10"]);
     }

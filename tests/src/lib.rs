@@ -48,6 +48,12 @@ pub mod wait;
 pub mod web;
 pub mod webhook;
 
+/// The size of a page of the running kernel.
+pub fn page_bytes() -> std::io::Result<u64> {
+    let bytes = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?.unwrap_or_default();
+    u64::try_from(bytes).map_err(std::io::Error::other)
+}
+
 pub const KIB: u64 = 1 << 10;
 pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;

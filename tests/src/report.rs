@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bench::{Figures, Measurement, ScanRun};
 
-pub const DEVICE: &str = "/dev/ttyS1";
+pub const DEVICE: &str = if cfg!(target_arch = "aarch64") { "/dev/ttyAMA1" } else { "/dev/ttyS1" };
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "report", rename_all = "snake_case")]

@@ -25,6 +25,9 @@ pub const HUGE: &str = "huge";
 /// CXL memory, virtio-pmem, and two ranges of DRAM that the kernel takes for persistent memory; no NVDIMM.
 pub const DEVICES: &str = "devices";
 
+/// An arm64 machine with one NVDIMM, for kernels with pages of 4 KiB and of 16 KiB.
+pub const ARM64: &str = "arm64";
+
 /// A Debian under systemd, whose kernel is built with MAX_STRUCT_PAGE_SIZE = 128.
 pub const DEBIAN: &str = "debian";
 pub const DEBIAN_AGAIN: &str = "debian-again";
@@ -47,6 +50,8 @@ pub struct Scope {
 pub const TABLE: &[Scope] = &[
     Scope { prefix: "", lines: Lines::Every, scenario: DEFAULT },
     only("alerts::", "6.12"),
+    only("alone::", "6.12"),
+    Scope { prefix: "arm64::", lines: Lines::Arm64, scenario: ARM64 },
     // The code of 5.10 is not recognized (LIMITATIONS.md).
     observing("kernel::the_running_code_shows_whether"),
     observing("burst::"),

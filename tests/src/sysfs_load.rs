@@ -15,8 +15,8 @@ use crate::{command, modules};
 const CGROUPS: &str = "/sys/fs/cgroup";
 const NETWORK: &str = "/sys/class/net";
 /// `LOOP_CTL_ADD` and `LOOP_CTL_REMOVE` (include/uapi/linux/loop.h).
-const LOOP_ADD: libc::c_ulong = 0x4c80;
-const LOOP_REMOVE: libc::c_ulong = 0x4c81;
+const LOOP_ADD: libc::Ioctl = 0x4c80;
+const LOOP_REMOVE: libc::Ioctl = 0x4c81;
 const LOOPS_FROM: i32 = 100;
 
 pub fn cgroups(count: usize) -> Result<()> {
@@ -50,7 +50,7 @@ pub fn network_namespaces(count: usize) -> Result<()> {
 pub fn loop_devices(count: i32) -> Result<()> {
     command::run("/sbin/modprobe", &["loop", "max_loop=0"])?;
     let control = File::open("/dev/loop-control").context("no loop devices")?;
-    let ask = |request: libc::c_ulong, number: i32| {
+    let ask = |request: libc::Ioctl, number: i32| {
         // SAFETY: both requests take a number, and no pointer.
         Errno::result(unsafe { libc::ioctl(control.as_raw_fd(), request, libc::c_long::from(number)) })
     };

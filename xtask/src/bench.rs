@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use fs_err as fs;
 use serde_json::{Value, json};
 
+use crate::architecture::Architecture;
 use crate::debian::NotAvailable;
 use crate::{build, paths};
 
@@ -158,7 +159,7 @@ impl Name {
 
 /// Builds the agent, measures, prints the tables and writes `target/bench/NAME.json`. One that fails keeps no other back.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    build(true)?;
+    build(Architecture::HOST)?;
     if args.native {
         return native(args.name);
     }

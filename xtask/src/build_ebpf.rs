@@ -1,15 +1,15 @@
 //! Builds the eBPF programs, and puts the object where the agent's build takes it from.
 
-use std::env::consts::ARCH;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 
+use crate::architecture::Architecture;
 use crate::process::Task;
-use crate::setup::{BPF_LINKER, RustSource, rust_source};
-use crate::{paths, toolchain, traces};
+use crate::setup::{self, BPF_LINKER, RustSource, rust_source};
+use crate::{dependencies, paths, toolchain, traces};
 
 const PACKAGE: &str = "pfnwatch-ebpf";
 const TARGET: &str = "bpfel-unknown-none";
@@ -21,25 +21,28 @@ const AGENT_LIMIT: Duration = Duration::from_secs(1200);
 /// The program of [`PACKAGE`] that does nothing.
 const EMPTY: &str = "empty";
 
-pub(crate) fn object() -> PathBuf {
-    paths::target().join("bpf").join(PACKAGE)
+pub(crate) fn object(architecture: Architecture) -> PathBuf {
+    paths::target().join("bpf").join(architecture.name()).join(PACKAGE)
 }
 
-/// Where something is built: the workspace, and cargo's folder for the eBPF target.
+/// Where something is built, and for what: the workspace, cargo's folder for the eBPF target, and the architecture whose registers the
+/// programs read.
 pub(crate) struct Place {
     pub(crate) sources: PathBuf,
     pub(crate) build: PathBuf,
+    pub(crate) architecture: Architecture,
 }
 
 impl Place {
-    fn default_path() -> Self {
-        Self { sources: paths::root(), build: paths::bpf_build() }
+    fn default_for(architecture: Architecture) -> Self {
+        Self { sources: paths::root(), build: paths::bpf_build(architecture), architecture }
     }
 }
 
-pub(crate) fn run() -> Result<()> {
-    replace(&object_at(&Place::default_path())?, &object())?;
-    traces::refuse(&object())
+pub(crate) fn run(architecture: Architecture) -> Result<()> {
+    let object = object(architecture);
+    replace(&object_at(&Place::default_for(architecture))?, &object)?;
+    traces::refuse(&object)
 }
 
 /// Makes `$2` of the object `$1`, with the toolchain in `$3`: without the debug information that its BTF is made of, most of
@@ -57,40 +60,64 @@ pub(crate) fn object_at(place: &Place) -> Result<Vec<u8>> {
 fn stripped(built: &Path) -> Result<Vec<u8>> {
     let stripped = built.with_extension("stripped");
     Task::script(STRIP, [built, &stripped, &toolchain::sysroot()?]).read()?;
-    Ok(fs::read(stripped)?)
+    let object = fs::read(stripped)?;
+    ensure_loadable(&object).with_context(|| built.display().to_string())?;
+    Ok(object)
+}
+
+/// Refuses what no agent could load: every architecture that it is built for takes eBPF in little-endian order.
+fn ensure_loadable(object: &[u8]) -> Result<()> {
+    const LITTLE_ENDIAN: u8 = 1;
+    /// `EM_BPF` in elf.h.
+    const EBPF: [u8; 2] = [247, 0];
+    ensure!(object.starts_with(b"\x7fELF"), "this is no ELF file");
+    ensure!(object.get(5) == Some(&LITTLE_ENDIAN), "this object has the byte order of big-endian machines");
+    ensure!(object.get(18..20) == Some(&EBPF), "this object has machine code, and not eBPF");
+    Ok(())
 }
 
 /// Builds the program that does nothing, and returns its object: the measure of what a program on a hook costs at least.
-pub(crate) fn empty() -> Result<PathBuf> {
-    build(EMPTY, &Place::default_path())
+pub(crate) fn empty(architecture: Architecture) -> Result<PathBuf> {
+    build(EMPTY, &Place::default_for(architecture))
 }
 
 fn build(object: &str, place: &Place) -> Result<PathBuf> {
-    let task = cargo_for_bpf("build", &["--package", PACKAGE, "--bin", object], &[])?;
+    let task = cargo_for_bpf("build", place.architecture, &["--package", PACKAGE, "--bin", object], &[])?;
     task.dir(&place.sources).env("CARGO_TARGET_DIR", &place.build).limit(LIMIT).show()?;
     Ok(place.build.join(TARGET).join(PROFILE).join(object))
 }
 
-pub(crate) fn agent(release: bool) -> Result<()> {
-    let mut arguments = vec!["build".to_owned(), "--package".to_owned(), "pfnwatch".to_owned()];
-    if release {
-        let flags: Vec<_> = traces::remapped()?.iter().map(|flag| format!("'{flag}'")).collect();
-        let flags = format!("build.rustflags=[{}]", flags.join(","));
-        arguments.extend(["--release".to_owned(), "--config".to_owned(), flags]);
-    }
-    toolchain::cargo_task(arguments.iter().map(String::as_str)).limit(AGENT_LIMIT).show()
+/// Builds the agent as one works on it: for this host, with its C library.
+pub(crate) fn debug_agent() -> Result<()> {
+    toolchain::cargo_task(["build", "--package", "pfnwatch"]).limit(AGENT_LIMIT).show()
+}
+
+/// Builds the agent as it is shipped, and as guests run it: a static program. Its eBPF programs are built already.
+pub(crate) fn agent(architecture: Architecture) -> Result<()> {
+    let flags: Vec<_> = traces::remapped()?.iter().map(|flag| format!("'{flag}'")).collect();
+    let flags = format!("build.rustflags=[{}]", flags.join(","));
+    let arguments =
+        ["build", "--package", "pfnwatch", "--release", "--target", architecture.target(), "--config", &flags];
+    let task = setup::for_target(toolchain::cargo_task(arguments), architecture)?;
+    task.env("PFNWATCH_DEPENDENCIES", dependencies::write_auditable(architecture)?).limit(AGENT_LIMIT).show()
 }
 
 /// A cargo command for the eBPF target, with `core` built from source by the stable compiler.
-pub(crate) fn cargo_for_bpf(command: &str, packages: &[&str], after: &[&str]) -> Result<Task> {
+pub(crate) fn cargo_for_bpf(
+    command: &str,
+    architecture: Architecture,
+    packages: &[&str],
+    after: &[&str],
+) -> Result<Task> {
     let common = ["--target", TARGET, "--profile", PROFILE, "-Z", "build-std=core"];
     // No path of this machine is in the object, by options that are the same in each folder.
     let trimmed = ["-Z", "trim-paths", "--config", "profile.bpf.trim-paths=\"all\""];
     let arguments = [command].into_iter().chain(packages.iter().chain(&common).chain(&trimmed).chain(after).copied());
     // RUSTFLAGS would win over flags for the target alone: the whole set is given in the form that wins over it.
-    let flags = ["-Clink-arg=--btf".to_owned(), format!("--cfg=bpf_target_arch=\"{ARCH}\"")].join("\u{1f}");
+    let flags =
+        ["-Clink-arg=--btf".to_owned(), format!("--cfg=bpf_target_arch=\"{}\"", architecture.name())].join("\u{1f}");
     let task = toolchain::cargo_task(arguments)
-        .env("CARGO_TARGET_DIR", paths::bpf_build())
+        .env("CARGO_TARGET_DIR", paths::bpf_build(architecture))
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", BPF_LINKER.path())
         .env("RUSTC_BOOTSTRAP", "1");
@@ -146,6 +173,16 @@ mod tests {
         let flags = RelocationFlags::Elf { r_type: elf::R_BPF_64_32 };
         object.add_relocation(section, Relocation { offset: 0, symbol, addend: -1, flags }).unwrap();
         object.write().unwrap()
+    }
+
+    #[test]
+    fn objects_of_other_machines_are_refused() {
+        let object = |architecture, order| Writer::new(BinaryFormat::Elf, architecture, order).write().unwrap();
+        let refusal = |object: &[u8]| ensure_loadable(object).map_err(|error| error.to_string());
+        assert_eq!(refusal(&object(Architecture::Bpf, Endianness::Little)), Ok(()));
+        assert!(refusal(&object(Architecture::Bpf, Endianness::Big)).unwrap_err().contains("big-endian"));
+        assert!(refusal(&object(Architecture::Aarch64, Endianness::Little)).unwrap_err().contains("machine code"));
+        assert!(refusal(b"").unwrap_err().contains("no ELF file"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::architecture::Architecture;
 use crate::{build_ebpf, deny, object, reproduce, tidy, toolchain};
 
 /// The limit of one by itself; `cargo xtask test` sets a shorter one.
@@ -75,7 +76,7 @@ fn clippy_host() -> Result<()> {
 
 fn clippy_bpf() -> Result<()> {
     let packages = ["--package", "pfnwatch-ebpf", "--package", "pfnwatch-common"];
-    build_ebpf::cargo_for_bpf("clippy", &packages, &["--", "-D", "warnings"])?.limit(LIMIT).show()
+    build_ebpf::cargo_for_bpf("clippy", Architecture::HOST, &packages, &["--", "-D", "warnings"])?.limit(LIMIT).show()
 }
 
 fn documentation() -> Result<()> {

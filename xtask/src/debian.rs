@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow, ensure};
 use fs_err::{self as fs, File};
 
+use crate::architecture::Architecture;
 use crate::paths;
 use crate::process::Task;
 
@@ -27,8 +28,7 @@ const INSTALL: [&str; 4] = ["install", "-qq", "--yes", "--no-install-recommends"
 pub(crate) struct Suite {
     pub(crate) name: String,
     dir: PathBuf,
-    /// As Debian names it.
-    architecture: &'static str,
+    architecture: Architecture,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -47,16 +47,16 @@ impl Suite {
     /// Opens a suite; its index is fetched if it is missing or a day old. An old index is used if a new one cannot be had. If
     /// there is none, the error is a `NotAvailable`.
     pub(crate) fn open(name: &str) -> Result<Self> {
-        Self::opened(Self { name: name.to_owned(), dir: paths::apt().join(name), architecture: "amd64" })
+        Self::open_for(name, Architecture::X86_64)
     }
 
-    /// The suite's packages for arm64, in a folder of their own.
-    pub(crate) fn open_arm64(name: &str) -> Result<Self> {
-        let dir = paths::apt().join(format!("{name}-arm64"));
-        Self::opened(Self { name: name.to_owned(), dir, architecture: "arm64" })
-    }
-
-    fn opened(suite: Self) -> Result<Self> {
+    /// The suite's packages for this architecture: each has a folder of its own.
+    pub(crate) fn open_for(name: &str, architecture: Architecture) -> Result<Self> {
+        let folder = match architecture {
+            Architecture::X86_64 => name.to_owned(),
+            Architecture::Arm64 => format!("{name}-{}", architecture.debian_name()),
+        };
+        let suite = Self { name: name.to_owned(), dir: paths::apt().join(folder), architecture };
         let _lock = suite.lock()?;
         if !suite.is_configured() || suite.index_age().is_none_or(|age| age > INDEX_AGE) {
             suite.refresh()?;
@@ -170,7 +170,8 @@ impl Suite {
         let network = network(&Task::new("apt-config", ["dump"]).env("LC_ALL", "C").read()?);
         fs::write(self.dir.join("state/status"), "")?;
         fs::write(self.dir.join("sources.list.d/debian.list"), source(&self.name))?;
-        let settings = SETTINGS.replace("DIR", &self.dir.to_string_lossy()).replace("amd64", self.architecture);
+        let settings =
+            SETTINGS.replace("DIR", &self.dir.to_string_lossy()).replace("amd64", self.architecture.debian_name());
         Ok(fs::write(self.dir.join("apt.conf"), settings + &network)?)
     }
 
@@ -292,7 +293,8 @@ mod tests {
     #[test]
     fn a_folder_that_was_copied_from_another_place_is_not_configured() {
         let folder = tempfile::tempdir().unwrap();
-        let suite = Suite { name: "bookworm".to_owned(), dir: folder.path().to_owned(), architecture: "amd64" };
+        let suite =
+            Suite { name: "bookworm".to_owned(), dir: folder.path().to_owned(), architecture: Architecture::X86_64 };
         assert!(!suite.is_configured());
         for (place, is_configured) in [(folder.path(), true), (Path::new("/elsewhere"), false)] {
             fs::write(folder.path().join("apt.conf"), SETTINGS.replace("DIR", &place.to_string_lossy())).unwrap();

@@ -3,13 +3,16 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use architecture::Architecture;
 use clap::{Parser, Subcommand};
 
+mod architecture;
 mod bench;
 mod build_ebpf;
 mod check;
 mod debian;
 mod deny;
+mod dependencies;
 mod dist;
 mod docs;
 mod fuzz;
@@ -43,7 +46,7 @@ enum Command {
     #[command(after_help = "Example: cargo xtask setup")]
     Setup,
     /// Build the eBPF programs, then the agent with them inside
-    #[command(after_help = "Example: cargo xtask build --release && sudo target/release/pfnwatch doctor")]
+    #[command(after_help = "Example: cargo xtask build && sudo target/debug/pfnwatch doctor")]
     Build(BuildArgs),
     /// Check formatting, clippy for host and eBPF target, documentation, and the rules of the source tree
     #[command(after_help = "Example: cargo xtask check --imports")]
@@ -81,9 +84,9 @@ enum Command {
     /// Try alerts against a real Alertmanager, which is fetched and not installed
     #[command(after_help = "Example: cargo xtask alerts")]
     Alerts,
-    /// Build the Debian package with its checksums, into target/dist
+    /// Build the Debian package with its checksums, into target/dist; with --all every artefact
     #[command(after_help = "Example: cargo xtask dist && sudo apt install ./target/dist/pfnwatch_*.deb")]
-    Dist,
+    Dist(dist::Args),
     /// Compare the documents for users with the code, and with the output of their commands in virtual machines
     #[command(after_help = "Example: cargo xtask docs --update")]
     Docs(docs::Args),
@@ -97,7 +100,7 @@ enum Command {
 
 #[derive(clap::Args)]
 struct BuildArgs {
-    /// Build the agent with optimisations, into target/release
+    /// Build the agent as it is shipped: a static program with optimisations, whose path is printed
     #[arg(long)]
     release: bool,
 }
@@ -119,18 +122,25 @@ fn run(command: Command) -> Result<ExitCode> {
             setup::for_unit_tests()?;
             println!("all that the build and the tests need is here");
         }
-        Command::Build(args) => build(args.release)?,
+        Command::Build(BuildArgs { release: true }) => {
+            build(Architecture::HOST)?;
+            println!("{}", paths::agent().display());
+        }
+        Command::Build(BuildArgs { release: false }) => object().and_then(|()| build_ebpf::debug_agent())?,
         Command::Check(args) => check::run(&args)?,
         Command::Deny => deny::run()?,
         Command::Reproduce => object().and_then(|()| reproduce::run())?,
         Command::Vm(args) => {
             setup::for_vm()?;
-            build(true)?;
+            if args.arch == Architecture::Arm64 {
+                setup::for_arm64_guests()?;
+            }
+            build(args.arch)?;
             return Ok(if vm::run(&args)?.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Soak(args) => {
             setup::for_vm()?;
-            build(true)?;
+            build(Architecture::HOST)?;
             return soak::run(&args);
         }
         Command::Fuzz(args) => fuzz::run(&args)?,
@@ -141,28 +151,36 @@ fn run(command: Command) -> Result<ExitCode> {
             println!("screenshots are in {}", peers::screenshots().display());
         }
         Command::Alerts => object().and_then(|()| peers::alerts().0)?,
-        Command::Dist => {
-            build(true)?;
+        Command::Dist(dist::Args { all: false }) => {
+            build(Architecture::HOST)?;
             setup::for_dist()?;
             dist::run()?;
         }
+        Command::Dist(dist::Args { all: true }) => {
+            setup::for_all_dist()?;
+            Architecture::ALL.into_iter().try_for_each(build)?;
+            dist::all()?;
+        }
         Command::Docs(args) => return docs::run(&args),
-        Command::FleetSim(args) => build(true).and_then(|()| peers::fleet(&args).0)?,
+        Command::FleetSim(args) => build(Architecture::HOST).and_then(|()| peers::fleet(&args).0)?,
         // Its set-up is a stage of its own, with a limit.
         Command::Test(args) => return test::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the eBPF programs, with what that needs.
+/// Builds the eBPF programs for this host, with what that needs.
 fn object() -> Result<()> {
     setup::for_build()?;
-    build_ebpf::run()
+    build_ebpf::run(Architecture::HOST)
 }
 
-fn build(release: bool) -> Result<()> {
-    object()?;
-    build_ebpf::agent(release)
+/// Builds the agent as it is shipped, with what that needs.
+fn build(architecture: Architecture) -> Result<()> {
+    setup::for_build()?;
+    setup::for_release(architecture)?;
+    build_ebpf::run(architecture)?;
+    build_ebpf::agent(architecture)
 }
 
 #[cfg(test)]

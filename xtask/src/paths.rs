@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use fs_err::{self as fs, File};
 
+use crate::architecture::Architecture;
+
 pub(crate) fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().unwrap_or(manifest).to_path_buf()
@@ -35,14 +37,20 @@ pub(crate) fn cache() -> PathBuf {
     target().join("cache")
 }
 
-/// The agent that `cargo xtask build --release` makes.
+/// The agent that `cargo xtask build --release` makes, for the host.
 pub(crate) fn agent() -> PathBuf {
-    target().join("release/pfnwatch")
+    release(Architecture::HOST).join("pfnwatch")
 }
 
-/// cargo's target folder for the eBPF target: its own, so that it does not wait for the host's lock.
-pub(crate) fn bpf_build() -> PathBuf {
-    target().join("bpf-build")
+/// cargo's folder for the static programs of an architecture.
+pub(crate) fn release(architecture: Architecture) -> PathBuf {
+    target().join(architecture.target()).join("release")
+}
+
+/// cargo's target folders for the eBPF target, one for each architecture whose registers the programs read: their own, so that they do
+/// not wait for the host's lock.
+pub(crate) fn bpf_build(architecture: Architecture) -> PathBuf {
+    target().join("bpf-build").join(architecture.name())
 }
 
 /// What is given away: the package and its checksums.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 
+use crate::architecture::Architecture;
 use crate::build_ebpf::{self, Place};
 use crate::paths;
 use crate::process::Task;
@@ -18,10 +19,15 @@ const COPY: &str = include_str!("reproduce.sh");
 
 /// Builds the object of a copy of the sources in another folder, and holds it against the one that the agent embeds.
 pub(crate) fn run() -> Result<()> {
-    let usual = fs::read(build_ebpf::object()).context("the eBPF object is not built: cargo xtask build")?;
+    let usual =
+        fs::read(build_ebpf::object(Architecture::HOST)).context("the eBPF object is not built: cargo xtask build")?;
     let folder = tempfile::Builder::new().prefix("pfnwatch-").tempdir().context("no folder for a second build")?;
-    let place = Place { sources: folder.path().join("some/other/folder"), build: paths::target().join("bpf-again") };
-    let places = [&place.sources, &paths::bpf_build(), &place.build];
+    let place = Place {
+        sources: folder.path().join("some/other/folder"),
+        build: paths::target().join("bpf-again"),
+        architecture: Architecture::HOST,
+    };
+    let places = [&place.sources, &paths::bpf_build(Architecture::HOST), &place.build];
     Task::script(COPY, places).dir(&paths::root()).limit(LIMIT).read()?;
     let again = build_ebpf::object_at(&place)?;
     fs::remove_dir_all(&place.build)?;
@@ -30,7 +36,7 @@ pub(crate) fn run() -> Result<()> {
     ensure!(
         again == usual,
         "a build in another folder makes another eBPF object: compare {} and {}",
-        build_ebpf::object().display(),
+        build_ebpf::object(Architecture::HOST).display(),
         file.display()
     );
     let sum = Task::new("sha256sum", [&file]).read()?;

@@ -2,14 +2,17 @@
 
 use anyhow::Result;
 
+use crate::architecture::Architecture;
 use crate::debian;
 use crate::process::both;
 
 mod host;
+mod musl;
 mod rust_src;
 mod tool;
 
-pub(crate) use host::{QEMU, ensure as host_programs, path as host_path, qemu_version};
+pub(crate) use host::{ARM64_FIRMWARE, ensure as host_programs, path as host_path, qemu_version};
+pub(crate) use musl::{ensure as for_release, for_target};
 pub(crate) use rust_src::{RustSource, ensure as rust_source};
 pub(crate) use tool::{BPF_LINKER, CARGO_DEB, cargo_deny};
 
@@ -27,12 +30,19 @@ pub(crate) fn for_unit_tests() -> Result<()> {
 /// What guests need: QEMU, ndctl and some tools of the host.
 pub(crate) fn for_guests() -> Result<()> {
     host::ensure(&host::FOR_GUESTS.split(' ').chain([debian::KEYRING]).collect::<Vec<_>>())?;
-    host::ensure_qemu()
+    host::ensure_qemu(Architecture::X86_64)
 }
 
-/// What the VM tests need: both. bpf-linker keeps the processors busy, the rest waits for the network.
+/// What guests for arm64 need besides: their emulator and its firmware, and what builds their programs.
+pub(crate) fn for_arm64_guests() -> Result<()> {
+    host::ensure_qemu(Architecture::Arm64)?;
+    host::ensure(&[ARM64_FIRMWARE])?;
+    for_release(Architecture::Arm64)
+}
+
+/// What the VM tests need: both, and what the agent's release needs. bpf-linker keeps the processors busy, the rest waits for the network.
 pub(crate) fn for_vm() -> Result<()> {
-    both(for_build, for_guests).map(drop)
+    both(for_build, || for_guests().and_then(|()| for_release(Architecture::HOST))).map(drop)
 }
 
 pub(crate) fn for_test() -> Result<()> {
@@ -46,4 +56,10 @@ pub(crate) fn for_test() -> Result<()> {
 pub(crate) fn for_dist() -> Result<()> {
     host::ensure(&["dpkg-deb", "xz"])?;
     CARGO_DEB.ensure()
+}
+
+/// What all artefacts need: the same, and rpmbuild.
+pub(crate) fn for_all_dist() -> Result<()> {
+    for_dist()?;
+    host::ensure(&["rpmbuild"])
 }

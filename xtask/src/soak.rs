@@ -10,6 +10,7 @@ use clap::builder::PossibleValuesParser;
 use guest::boot_config::Soak;
 use guest::kernel_lines::{KERNEL_LINES, Lines};
 
+use crate::architecture::Architecture;
 use crate::vm;
 
 #[derive(clap::Args)]
@@ -34,7 +35,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let seed = args.seed.map_or_else(seed_of_now, Ok)?;
     let soak = Soak { seconds: args.minutes * 60, seed };
     println!("{} minutes on each of {}, seed {seed}", args.minutes, args.kernel.join(", "));
-    let tally = vm::run(&vm::Args { kernel: args.kernel.clone(), filter: vec!["soak::".to_owned()], soak })?;
+    let tally = vm::run(&vm::Args {
+        kernel: args.kernel.clone(),
+        arch: Architecture::X86_64,
+        filter: vec!["soak::".to_owned()],
+        soak,
+    })?;
     Ok(if tally.failures.is_empty() && tally.not_run.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use guest::boot_config::Soak;
 
+use crate::architecture::Architecture;
 use crate::peers::{self, FleetArgs};
 use crate::process::{self, both};
 use crate::{build_ebpf, check, dist, fuzz, setup, toolchain, vm};
@@ -68,12 +69,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
     };
     stages.run(SETUP, 900, "", || one(if args.quick { setup::for_unit_tests() } else { setup::for_test() }));
-    stages.run(OBJECT, 300, SETUP, || one(build_ebpf::run()));
+    stages.run(OBJECT, 300, SETUP, || one(build_ebpf::run(Architecture::HOST)));
     thread::scope(|scope| {
         scope.spawn(|| checks(false));
         if !args.quick {
             scope.spawn(|| {
-                stages.run(AGENT, 600, OBJECT, || one(both(vm::prepare, || build_ebpf::agent(true)).map(drop)));
+                stages.run(AGENT, 600, OBJECT, || {
+                    one(both(vm::prepare, || build_ebpf::agent(Architecture::HOST)).map(drop))
+                });
             });
         }
         checks(true);
@@ -92,7 +95,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             stages.run("fleet, simulated", 300, OBJECT, || libtest(peers::fleet(&fleet)));
             stages.run("Debian package", 240, AGENT, || one(dist::run().map(drop)));
         });
-        let all = vm::Args { kernel: vec!["all".to_owned()], filter: Vec::new(), soak: Soak::DEFAULT };
+        let all = vm::Args {
+            kernel: vec!["all".to_owned()],
+            arch: Architecture::X86_64,
+            filter: Vec::new(),
+            soak: Soak::DEFAULT,
+        };
         stages.run("VMs, all kernels", 2400, AGENT, || guests(vm::run(&all)));
     }
     let rows = stages.rows.into_inner().unwrap_or_else(PoisonError::into_inner);

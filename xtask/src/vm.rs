@@ -3,7 +3,7 @@
 //! `kernel` resolves and unpacks a kernel, `initramfs` writes its root file system (with `programs`), `scenario` and `qemu` make
 //! the machine, `session` runs it and reads its reports (with `console`); `chains` has several guests run side by side, as many as
 //! there is room for. `variant` rebuilds libnvdimm with the regression and the like, `debian` makes a disk with a small Debian,
-//! `disk` one with what guests keep beside their NVDIMMs, `demo` shows the regression, `kernel_files` has pfnwatch judge kernels
+//! `disk` one with what guests keep beside their NVDIMMs, `foreign` has the tools of guests for another architecture, `demo` shows the regression, `kernel_files` has pfnwatch judge kernels
 //! that do not run, `counted` runs a guest whose clock counts instructions.
 
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use guest::boot_config::{BootConfig, Purpose, Soak};
 use guest::kernel_lines::KERNEL_LINES;
 use guest::report::Report;
 
+use crate::architecture::Architecture;
 use crate::debian::NotAvailable;
 use crate::paths;
 
@@ -25,6 +26,7 @@ pub(crate) mod counted;
 mod debian;
 pub(crate) mod demo;
 mod disk;
+mod foreign;
 mod initramfs;
 mod kernel;
 mod kernel_files;
@@ -49,6 +51,9 @@ pub(crate) struct Args {
     /// Kernel line, or all; may be given several times
     #[arg(long, default_value = "all", value_parser = PossibleValuesParser::new(KERNEL_LINES.into_iter().chain(["all"])))]
     pub(crate) kernel: Vec<String>,
+    /// Architecture of the machines
+    #[arg(long, value_enum, default_value_t = Architecture::X86_64)]
+    pub(crate) arch: Architecture,
     /// Words of which a test's name must hold one; none runs all
     #[arg(last = true, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
@@ -114,18 +119,24 @@ impl Tally {
 pub(crate) fn run(args: &Args) -> Result<Tally> {
     let _lock = lock()?;
     let built = programs::build()?;
-    let run =
-        Run { base: Base::new(&built)?, tests: programs::tests(&built)?, filter: args.filter.clone(), soak: args.soak };
+    let tests = programs::tests(&built)?;
+    let built = if args.arch == Architecture::X86_64 { built } else { programs::cross_build(args.arch)? };
+    let run = Run { base: Base::new(&built)?, tests, filter: args.filter.clone(), soak: args.soak };
     let mut tally = Tally::default();
     let mut lines = Vec::new();
     for line in KERNEL_LINES.iter().filter(|line| args.kernel.iter().any(|asked| asked == *line || asked == "all")) {
-        if let Some(kernel) = tally.available(line, kernel::provide(line))? {
-            lines.push(provide(kernel, &run, &built.agent, &mut tally)?);
+        // No machine of this architecture is for the others.
+        let is_for = |machine: &Scenario| machine.is_for(line, args.arch);
+        for flavour in kernel::flavours(args.arch).iter().filter(|_| scenario::ALL.iter().any(is_for)) {
+            let what = format!("{line}{}", flavour.suffix);
+            if let Some(kernel) = tally.available(&what, kernel::provide(line, *flavour))? {
+                lines.push(provide(kernel, &run, &built.agent, &mut tally)?);
+            }
         }
     }
     let mut chains: Vec<Chain<'_>> = lines.iter().flat_map(|line| line.chains(&run)).collect();
     if let Some(line) = lines.first() {
-        let qemu = Qemu::find(&line.kernel.image)?;
+        let qemu = Qemu::find(&line.kernel)?;
         // The longest first, so that none is left alone at the end.
         chains.sort_by_key(|chain| std::cmp::Reverse(run.seconds_of(chain)));
         let side_by_side = chains::guests_at_once().min(chains.len().max(1));
@@ -138,9 +149,14 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
 
 /// What a kernel line has to boot. What its files alone show is checked on the way.
 fn provide(kernel: Kernel, run: &Run, agent: &Path, tally: &mut Tally) -> Result<Line> {
+    if kernel.flavour.architecture != Architecture::X86_64 {
+        return Ok(Line { kernel, variants: None, debian: None });
+    }
     let line = kernel.line.clone();
     let is_wanted = |is_one: &dyn Fn(&Scenario) -> bool| {
-        scenario::ALL.iter().any(|machine| is_one(machine) && machine.is_for(&line) && run.wants(machine))
+        scenario::ALL
+            .iter()
+            .any(|machine| is_one(machine) && machine.is_for(&line, Architecture::X86_64) && run.wants(machine))
     };
     let judges_files = line == scenario::REBUILT && kernel_files::are_wanted(&run.filter);
     let (mut variants, mut debian) = (None, None);
@@ -163,7 +179,8 @@ fn provide(kernel: Kernel, run: &Run, agent: &Path, tally: &mut Tally) -> Result
 
 pub(crate) fn fetch_kernels() -> Result<()> {
     let _lock = lock()?;
-    KERNEL_LINES.iter().try_for_each(|line| Tally::default().available(line, kernel::provide(line)).map(drop))
+    let fetch = |line: &&str| Tally::default().available(line, kernel::provide(line, kernel::CLOUD)).map(drop);
+    KERNEL_LINES.iter().try_for_each(fetch)
 }
 
 /// Has ready what guests need besides the agent: PID 1 and the tests, kernels, rebuilt modules. [`run`] finds it done, and
@@ -172,7 +189,7 @@ pub(crate) fn prepare() -> Result<()> {
     let _lock = lock()?;
     programs::build()?;
     for line in KERNEL_LINES {
-        let found = Tally::default().available(line, kernel::provide(line))?;
+        let found = Tally::default().available(line, kernel::provide(line, kernel::CLOUD))?;
         if line == scenario::REBUILT && found.is_some() {
             Tally::default().available(line, variant::provide(line, &Variant::ALL))?;
         }
@@ -242,14 +259,14 @@ impl Guest<'_> {
         show: impl FnMut(&Report),
     ) -> Result<Outcome> {
         let Self { kernel, libnvdimm, debian, machine } = self;
-        let line = &kernel.line;
+        let line = &kernel.label();
         let initramfs = home(line, machine.name)?.join("initramfs.cpio");
         let packages = debian.map(|debian| debian.packages.clone()).unwrap_or_default();
         base.and(packages).write(kernel, libnvdimm.as_deref(), config, &initramfs)?;
         let (root, disk) = (debian.map(|debian| debian.disk(line, machine)).transpose()?, disk(line, machine)?);
         let backends = backends(line, machine)?;
         let is_for_tests = matches!(config.purpose, Purpose::Tests | Purpose::TestsUnderSystemd);
-        let further = if is_for_tests { scenario::line_arguments(line) } else { "" };
+        let further = if is_for_tests { scenario::line_arguments(&kernel.line) } else { "" };
         let mut command = qemu.command(&kernel.image, &initramfs, machine, &backends, disk.as_deref(), further);
         command.args(root.iter().flat_map(|root| qemu::root_arguments(root)));
         let outcome = session::run(command, limit, show);

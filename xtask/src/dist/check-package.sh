@@ -1,8 +1,8 @@
 # Checks a package as its user would: its files, which root owns, its scripts, and what systemd makes of its unit.
-# Arguments: the package, the program in it as it was built, the folder of the unit.
+# Arguments: the package, the program in it as it was built, the folder of the unit, the same program for this host.
 set -e
 export LC_ALL=C
-deb=$1 program=$2 units=$3
+deb=$1 program=$2 units=$3 host_program=$4
 fail() {
     echo "$*" >&2
     exit 1
@@ -27,10 +27,12 @@ for file in \
     has -rw-r--r-- "$file"
 done
 # pfnwatch itself has a page, and its command `help` has none.
-commands=$("$program" --help | sed -n '/^Commands:$/,/^$/p' | grep -c '^  [a-z]') || fail "--help lists no commands"
+commands=$("$host_program" --help | sed -n '/^Commands:$/,/^$/p' | grep -c '^  [a-z]') || fail "--help lists no commands"
 pages=$(echo "$contents" | grep -c '/man1/pfnwatch.*\.1\.gz$')
 [ "$pages" -ge "$commands" ] || fail "the package has $pages man pages for $commands commands"
 
+# It needs no library and no loader of the host's.
+! readelf --program-headers --dynamic "$program" | grep -E 'INTERP|NEEDED' >&2 || fail "the binary is not static"
 # A budget of the design. Without LTO, as one builds again and again, it is larger.
 size=$(stat -c %s "$program")
 [ -n "${CARGO_PROFILE_RELEASE_LTO+set}" ] || [ "$size" -le $((10 << 20)) ] || fail "the binary has $size bytes"
@@ -45,7 +47,7 @@ while read -r file line; do
     grep -qF -e "$line" "$file" || fail "$file lacks \`$line\`: $(cat "$file")"
 done <<'LINES'
 control Package: pfnwatch
-control libc6
+control Depends: systemd |
 postinst systemd-sysusers ${DPKG_ROOT:+--root="$DPKG_ROOT"} pfnwatch.conf
 postinst deb-systemd-helper enable pfnwatch.service
 postinst _dh_action=restart
@@ -61,7 +63,7 @@ if ! command -v systemd-analyze >/dev/null; then
     echo "the unit was not verified: this host has no systemd-analyze" >&2
     exit
 fi
-sed -i "s,^ExecStart=/usr/bin/pfnwatch,ExecStart=$program," pfnwatch.service
+sed -i "s,^ExecStart=/usr/bin/pfnwatch,ExecStart=$host_program," pfnwatch.service
 flaws=$(systemd-analyze verify --man=no pfnwatch.service 2>&1) || fail "systemd-analyze verify: $flaws"
 case $flaws in *pfnwatch.service*) fail "systemd-analyze verify: $flaws" ;; esac
 # The exposure that systemd 252 finds, times ten (docs/install.md names it): no change may raise it unseen.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 
+use crate::architecture::Architecture;
 use crate::debian;
 use crate::paths;
 use crate::process::Task;
@@ -15,7 +16,7 @@ use crate::process::Task;
 const INSTALL_LIMIT: Duration = Duration::from_secs(1200);
 
 /// What may be needed (a program, or the path of a file) and the package that has it, if its name is another.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 14] = [
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
     (debian::KEYRING, "debian-archive-keyring"),
@@ -24,14 +25,20 @@ const PACKAGES: [(&str, &str); 9] = [
     ("c++", "g++"),
     ("objcopy", "binutils"),
     ("pahole", "dwarves"),
-    (QEMU, "qemu-system-x86"),
+    ("rpmbuild", "rpm"),
+    ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+    ("x86_64-linux-gnu-gcc", "gcc-x86-64-linux-gnu"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("qemu-system-aarch64", "qemu-system-arm"),
+    (ARM64_FIRMWARE, "qemu-efi-aarch64"),
 ];
 
 /// What the VM tests need: for guests' disks `mke2fs`, for rebuilt kernel modules `gcc` and what follows it (Debian's 6.1 images
 /// are packed with lz4), for the fuzz targets `c++`.
 pub(super) const FOR_GUESTS: &str = "apt-get dpkg-deb ndctl kmod xz mke2fs c++ gcc lz4 zstd make objcopy pahole";
 
-pub(crate) const QEMU: &str = "qemu-system-x86_64";
+/// What boots a kernel on an arm64 machine that has ACPI, by which kernels find NVDIMMs.
+pub(crate) const ARM64_FIRMWARE: &str = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd";
 /// QEMU 7.2 breaks cmpxchg16b under TCG: one boot in six of Linux 6.12 ended in an oops. 10.0.2 never did.
 const MIN_QEMU: u32 = 10;
 
@@ -60,17 +67,18 @@ pub(crate) fn path(what: &str) -> Option<PathBuf> {
 }
 
 /// Installs QEMU if it is missing or too old, and refuses one that is still too old.
-pub(super) fn ensure_qemu() -> Result<()> {
-    if installed_qemu().is_some_and(|(_, major)| major >= MIN_QEMU) {
+pub(super) fn ensure_qemu(architecture: Architecture) -> Result<()> {
+    if installed_qemu(architecture).is_some_and(|(_, major)| major >= MIN_QEMU) {
         return Ok(());
     }
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    install(&["qemu-system-x86"], backports(&release))?;
-    qemu_version().map(drop)
+    install(&missing(&[architecture.qemu()], |_| false), backports(&release))?;
+    qemu_version(architecture).map(drop)
 }
 
-pub(crate) fn qemu_version() -> Result<String> {
-    let (version, major) = installed_qemu().with_context(|| format!("`{QEMU} --version` names no version"))?;
+pub(crate) fn qemu_version(architecture: Architecture) -> Result<String> {
+    let (version, major) = installed_qemu(architecture)
+        .with_context(|| format!("`{} --version` names no version", architecture.qemu()))?;
     ensure!(
         major >= MIN_QEMU,
         "QEMU {version} is too old: below {MIN_QEMU} it corrupts guests under emulation; install {MIN_QEMU} or newer \
@@ -84,8 +92,8 @@ fn backports(os_release: &str) -> Option<&'static str> {
     os_release.lines().any(|line| line == "VERSION_CODENAME=bookworm").then_some("bookworm-backports")
 }
 
-fn installed_qemu() -> Option<(String, u32)> {
-    version_in(&Task::new(path(QEMU)?, ["--version"]).read().ok()?)
+fn installed_qemu(architecture: Architecture) -> Option<(String, u32)> {
+    version_in(&Task::new(path(architecture.qemu())?, ["--version"]).read().ok()?)
 }
 
 /// `QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)`: the version and its first number.

@@ -36,10 +36,14 @@ pub(super) struct Line {
 pub(super) struct Chain<'a>(Vec<Guest<'a>>);
 
 impl Line {
+    fn has(&self, machine: &Scenario) -> bool {
+        machine.is_for(&self.kernel.line, self.kernel.flavour.architecture)
+    }
+
     /// The machines that are wanted of this line.
     pub(super) fn chains(&self, run: &Run) -> Vec<Chain<'_>> {
         let mut chains: Vec<Chain<'_>> = Vec::new();
-        for scenario in scenario::ALL.iter().filter(|it| it.is_for(&self.kernel.line) && run.wants(it)) {
+        for scenario in scenario::ALL.iter().filter(|it| self.has(it) && run.wants(it)) {
             let Some(guest) = self.guest(scenario) else { continue };
             let before = |chain: &&mut Chain<'_>| chain.0.last().map(|last| last.machine.name) == scenario.continues;
             match chains.iter_mut().find(before).filter(|_| scenario.continues.is_some()) {
@@ -57,7 +61,7 @@ impl Line {
             Userland::Debian => Some(self.debian.as_ref()?),
         };
         let (kernel, libnvdimm) = match machine.kernel {
-            On::Debian(_) => (&self.kernel, None),
+            On::Debian(_) | On::Arm64(_) => (&self.kernel, None),
             On::Rebuilt(_, variant) => {
                 let variants = self.variants.as_ref()?;
                 (&variants.kernel, Some(variants.module(variant)))
@@ -157,7 +161,7 @@ impl Run {
         let (kernel, machine) = (guest.kernel, guest.machine);
         // At the beginning of each of its lines: `6.12`, or `6.1 max128`.
         let label = match machine.name {
-            scope::DEFAULT => kernel.line.clone(),
+            scope::DEFAULT | scope::ARM64 => kernel.label(),
             name => format!("{} {name}", kernel.line),
         };
         println!("{label:>5}  boots   kernel {}, machine {}", kernel.release, machine.name);

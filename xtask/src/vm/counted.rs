@@ -34,8 +34,8 @@ pub(crate) fn run<T>(
 ) -> Result<(Place, Vec<T>)> {
     let _lock = lock()?;
     let built = programs::build()?;
-    let kernel = kernel::provide(LINE).context("there is no kernel to measure on")?;
-    let qemu = Qemu::find(&kernel.image)?.counting();
+    let kernel = kernel::provide(LINE, kernel::CLOUD).context("there is no kernel to measure on")?;
+    let qemu = Qemu::find(&kernel)?.counting();
     println!("measure in a virtual machine that counts instructions …");
     let base = Base::new(&built)?.and(files.iter().cloned());
     let guest = Guest { kernel: &kernel, libnvdimm: None, debian: None, machine: &BENCH };

@@ -47,7 +47,7 @@ pub(crate) fn run() -> Result<()> {
         Ok((variants, not_returning()?))
     };
     let (built, (variants, not_returning)) = both(compile, fetch)?;
-    let qemu = Qemu::find(&variants.kernel.image)?;
+    let qemu = Qemu::find(&variants.kernel)?;
     let base = Base::new(&built)?;
     let release = &variants.kernel.release;
     let title = format!("1. Linux {release} as Debian builds it: 64 bytes reserved for each page");
@@ -67,7 +67,7 @@ pub(crate) fn run() -> Result<()> {
 
 /// `None` if Debian holds no kernel of that line any more, or its kernel is repaired.
 fn not_returning() -> Result<Option<Kernel>> {
-    match kernel::provide(NOT_RETURNING) {
+    match kernel::provide(NOT_RETURNING, kernel::CLOUD) {
         Ok(kernel) => Ok(Some(kernel).filter(|kernel| loses_memmap(&kernel.release))),
         Err(error) if error.is::<NotAvailable>() => Ok(None),
         Err(error) => Err(error),

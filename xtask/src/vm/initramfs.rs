@@ -11,13 +11,15 @@ use guest::boot_config::{self, BootConfig};
 use guest::bpf;
 use guest::documents::story;
 
+use super::foreign;
 use super::kernel::Kernel;
 use super::programs::{self, Built};
+use crate::architecture::Architecture;
 use crate::process::Task;
 use crate::{paths, setup};
 
 /// Programs of the host: name, and the package to install where there is no guest without it.
-const TOOLS: [(&str, Option<&str>); 14] = [
+const TOOLS: [(&str, Option<&str>); 15] = [
     ("kmod", Some("kmod")),
     ("ndctl", Some("ndctl")),
     ("mkfs.ext4", None),
@@ -29,6 +31,7 @@ const TOOLS: [(&str, Option<&str>); 14] = [
     ("cat", Some("coreutils")),
     ("mkdir", Some("coreutils")),
     ("id", Some("coreutils")),
+    ("chroot", Some("coreutils")),
     ("od", Some("coreutils")),
     ("tr", Some("coreutils")),
     ("dmesg", Some("util-linux")),
@@ -59,15 +62,10 @@ impl Base {
         let mut files = vec![("init".to_owned(), built.init.clone()), ("bin/pfnwatch".to_owned(), built.agent.clone())];
         files.extend(built.tests.iter().map(|tests| ("bin/e2e".to_owned(), tests.clone())));
         files.extend(built.empty.iter().map(|object| (in_guest(Path::new(bpf::EMPTY_OBJECT)), object.clone())));
-        for (name, package) in TOOLS {
-            match (setup::host_path(name), package) {
-                (Some(file), _) => files.push((format!("bin/{name}"), file)),
-                (None, Some(package)) => bail!("{name} is not installed: apt-get install {package}"),
-                (None, None) => (),
-            }
+        match built.architecture {
+            Architecture::HOST => files.extend(host_tools(&files)?),
+            other => files.extend(foreign::tools(other, &TOOLS.map(|(name, _)| name))?),
         }
-        let libraries = programs::libraries(files.iter().map(|(_, file)| file.as_path()))?;
-        files.extend(libraries.into_iter().map(|file| (in_guest(&file), file)));
         files.extend(pages()?);
         Ok(Self(files))
     }
@@ -99,6 +97,21 @@ impl Base {
         }
         write_tree(&tree, to)
     }
+}
+
+/// The tools of the host, and the libraries of all these programs.
+fn host_tools(programs: &[(String, PathBuf)]) -> Result<Vec<(String, PathBuf)>> {
+    let mut tools = Vec::new();
+    for (name, package) in TOOLS {
+        match (setup::host_path(name), package) {
+            (Some(file), _) => tools.push((format!("bin/{name}"), file)),
+            (None, Some(package)) => bail!("{name} is not installed: apt-get install {package}"),
+            (None, None) => (),
+        }
+    }
+    let libraries = programs::libraries(programs.iter().chain(&tools).map(|(_, file)| file.as_path()))?;
+    tools.extend(libraries.into_iter().map(|file| (in_guest(&file), file)));
+    Ok(tools)
 }
 
 fn pages() -> Result<Vec<(String, PathBuf)>> {

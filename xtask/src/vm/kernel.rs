@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use fs_err as fs;
 
+use crate::architecture::Architecture;
 use crate::debian::{NotAvailable, Package, Suite};
 use crate::paths;
 use crate::process::Task;
@@ -17,8 +18,28 @@ const SUITES: [(&str, &str); 5] = [
     ("7.3", "trixie-backports"),
 ];
 
+/// A kind of build of a line: its architecture, and how the names of its releases end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Flavour {
+    pub(super) architecture: Architecture,
+    pub(super) suffix: &'static str,
+}
+
 /// The cloud flavour: the smallest that has all of the nvdimm stack.
-pub(super) const FLAVOUR: &str = "-cloud-amd64";
+pub(super) const CLOUD: Flavour = Flavour { architecture: Architecture::X86_64, suffix: "-cloud-amd64" };
+/// With pages of 4 KiB and of 16 KiB.
+pub(super) const ARM64: [Flavour; 2] = [
+    Flavour { architecture: Architecture::Arm64, suffix: "-cloud-arm64" },
+    Flavour { architecture: Architecture::Arm64, suffix: "-arm64-16k" },
+];
+
+/// What guests of an architecture boot.
+pub(super) fn flavours(architecture: Architecture) -> &'static [Flavour] {
+    match architecture {
+        Architecture::X86_64 => &[CLOUD],
+        Architecture::Arm64 => &ARM64,
+    }
+}
 
 /// The nvdimm stack; CXL memory and other kinds of memory devices; what file systems and other users of pmem, disks and network devices need; ramoops, which takes any range of
 /// physical memory for itself: a test makes a driver fail with it after the block is written. A kernel that has one of these
@@ -31,6 +52,7 @@ const STAGE: &str = include_str!("stage-kernel.sh");
 pub(super) struct Kernel {
     /// Such as `6.12`.
     pub(super) line: String,
+    pub(super) flavour: Flavour,
     /// As `uname -r` has it.
     pub(super) release: String,
     pub(super) image: PathBuf,
@@ -40,12 +62,18 @@ pub(super) struct Kernel {
     pub(super) packages: Vec<PathBuf>,
 }
 
-pub(super) fn suite(line: &str) -> Result<Suite> {
-    Suite::open(suite_name(line)?)
+impl Kernel {
+    /// `6.12`, or `6.12-arm64-16k`: what names a guest's folder and begins its lines.
+    pub(super) fn label(&self) -> String {
+        match self.flavour.architecture {
+            Architecture::X86_64 => self.line.clone(),
+            Architecture::Arm64 => format!("{}{}", self.line, self.flavour.suffix),
+        }
+    }
 }
 
-pub(super) fn suite_arm64(line: &str) -> Result<Suite> {
-    Suite::open_arm64(suite_name(line)?)
+pub(super) fn suite(line: &str, architecture: Architecture) -> Result<Suite> {
+    Suite::open_for(suite_name(line)?, architecture)
 }
 
 fn suite_name(line: &str) -> Result<&'static str> {
@@ -55,17 +83,20 @@ fn suite_name(line: &str) -> Result<&'static str> {
 
 /// Resolves a line in its suite's index, downloads and unpacks it, unless that was done before. The error is a `NotAvailable` if the
 /// suite cannot be had or no longer holds the line.
-pub(super) fn provide(line: &str) -> Result<Kernel> {
-    provide_chosen(&suite(line)?, line, |suite| Ok(images(suite, line)?.into_iter().next()))
+pub(super) fn provide(line: &str, flavour: Flavour) -> Result<Kernel> {
+    let newest = |suite: &Suite| Ok(images(suite, line, flavour)?.into_iter().next());
+    provide_chosen(&suite(line, flavour.architecture)?, (line, flavour), newest)
 }
 
 /// The same for an image that `choose` finds in the suite, if it finds one.
 pub(super) fn provide_chosen(
     suite: &Suite,
-    line: &str,
+    (line, flavour): (&str, Flavour),
     choose: impl Fn(&Suite) -> Result<Option<Package>>,
 ) -> Result<Kernel> {
-    let gone = || anyhow!(NotAvailable(format!("Debian suite {} holds no kernel {line} any more", suite.name)));
+    let gone = || {
+        anyhow!(NotAvailable(format!("Debian suite {} holds no kernel {line}{} any more", suite.name, flavour.suffix)))
+    };
     let mut image = choose(suite)?.ok_or_else(gone)?;
     if !is_staged(&home(&image)) {
         (image, _) = suite.fetch(|suite| choose(suite)?.ok_or_else(gone))?;
@@ -77,7 +108,7 @@ pub(super) fn provide_chosen(
         Task::script(STAGE, words.into_iter().chain(packages.iter().map(|deb| deb.as_os_str()))).read()?;
     }
     let (line, modules) = (line.to_owned(), home.join("lib/modules").join(&release));
-    Ok(Kernel { line, image: home.join("vmlinuz"), modules, release, packages })
+    Ok(Kernel { line, flavour, image: home.join("vmlinuz"), modules, release, packages })
 }
 
 fn home(image: &Package) -> PathBuf {
@@ -86,8 +117,8 @@ fn home(image: &Package) -> PathBuf {
 
 /// The images of a line, the newest first. From 6.19 on the kernel is in linux-binary, and linux-image is an empty
 /// package that depends on it.
-pub(super) fn images(suite: &Suite, line: &str) -> Result<Vec<Package>> {
-    let of_kind = |kind| suite.packages(&format!("{kind}-{line}."), |name| name.ends_with(FLAVOUR));
+pub(super) fn images(suite: &Suite, line: &str, flavour: Flavour) -> Result<Vec<Package>> {
+    let of_kind = |kind| suite.packages(&format!("{kind}-{line}."), |name| name.ends_with(flavour.suffix));
     let found = of_kind("linux-binary")?;
     if found.is_empty() { of_kind("linux-image") } else { Ok(found) }
 }

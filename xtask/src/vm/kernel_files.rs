@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Tally;
-use super::kernel::{self, Kernel};
+use super::kernel::{self, Flavour, Kernel};
 use super::variant::{Variant, Variants};
 use crate::debian::{NotAvailable, Suite};
 use guest::kernel_lines::{Lines, loses_memmap};
@@ -72,20 +72,21 @@ pub(super) fn check_variants(variants: &Variants, agent: &Path, filter: &[String
 
 /// The newest kernels of a line for arm64, with pages of 4 and of 16 KiB, which do not run here.
 pub(super) fn check_arm64(line: &str, agent: &Path, filter: &[String], tally: &mut Tally) -> Result<()> {
-    const FLAVOURS: [&str; 2] = ["-cloud-arm64", "-arm64-16k"];
     if !is_wanted(ARM64, filter) {
         return Ok(());
     }
-    let fetch = |flavour: &str| {
+    let fetch = |flavour: Flavour| {
         let choose = |suite: &Suite| {
-            let images = suite.packages(&format!("linux-image-{line}."), |name| name.ends_with(flavour))?;
+            let images = kernel::images(suite, line, flavour)?;
             let gone = || NotAvailable(format!("Debian suite {} holds no kernel {line} for arm64", suite.name));
             images.into_iter().next().ok_or_else(|| gone().into())
         };
-        kernel::suite_arm64(line)?.fetch(choose)
+        kernel::suite(line, flavour.architecture)?.fetch(choose)
     };
-    for flavour in FLAVOURS {
-        let Some((package, deb)) = tally.available(&format!("{line}{flavour}"), fetch(flavour))? else { continue };
+    for flavour in kernel::ARM64 {
+        let Some((package, deb)) = tally.available(&format!("{line}{}", flavour.suffix), fetch(flavour))? else {
+            continue;
+        };
         check((ARM64, line), filter, tally, || {
             let json = judge(agent, &[deb], 0)?;
             let is_sound = sizes(&json) == (Some(64), None)

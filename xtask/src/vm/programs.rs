@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::architecture::Architecture;
 use crate::process::Task;
-use crate::{build_ebpf, paths, toolchain};
+use crate::{build_ebpf, paths, setup, toolchain};
 
 /// From nothing, beside the agent's build.
 const LIMIT: Duration = Duration::from_secs(1200);
@@ -19,6 +20,7 @@ pub(super) struct Built {
     /// The object of the eBPF program that does nothing, which the tests attach.
     pub(super) empty: Option<PathBuf>,
     pub(super) agent: PathBuf,
+    pub(super) architecture: Architecture,
 }
 
 const INIT: [&str; 7] = ["build", "--profile", "guest", "-p", "pfnwatch-e2e", "--bin", "guest-init"];
@@ -29,8 +31,24 @@ pub(super) fn build() -> Result<Built> {
     Ok(Built {
         init: toolchain::executable(&messages, "bin", "guest-init")?,
         tests: Some(toolchain::executable(&messages, "test", "e2e")?),
-        empty: Some(build_ebpf::empty()?),
+        empty: Some(build_ebpf::empty(Architecture::HOST)?),
         agent: paths::agent(),
+        architecture: Architecture::HOST,
+    })
+}
+
+/// The same for another architecture, as static programs.
+pub(super) fn cross_build(architecture: Architecture) -> Result<Built> {
+    let words = [INIT.as_slice(), &["--test", "e2e", "--target", architecture.target()], &toolchain::MESSAGES].concat();
+    let task = setup::for_target(toolchain::cargo_task(words), architecture)?.limit(LIMIT);
+    let messages =
+        task.read().with_context(|| format!("cannot build the guest's programs for {}", architecture.name()))?;
+    Ok(Built {
+        init: toolchain::executable(&messages, "bin", "guest-init")?,
+        tests: Some(toolchain::executable(&messages, "test", "e2e")?),
+        empty: None,
+        agent: paths::release(architecture).join("pfnwatch"),
+        architecture,
     })
 }
 
@@ -40,7 +58,7 @@ pub(super) fn build_to_show() -> Result<Built> {
     let messages = messages(&["-p", "pfnwatch", "--bin", "pfnwatch"], "0")?;
     let agent = toolchain::executable(&messages, "bin", "pfnwatch")?;
     let init = toolchain::executable(&messages, "bin", "guest-init")?;
-    Ok(Built { init, tests: None, empty: None, agent })
+    Ok(Built { init, tests: None, empty: None, agent, architecture: Architecture::HOST })
 }
 
 fn messages(more: &[&str], incremental: &str) -> Result<String> {

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::kernel::Kernel;
 use super::memory_devices;
 use super::scenario::{LABELS_BYTES, LEGACY_START, MIB, Nvdimm, Scenario};
+use crate::architecture::Architecture;
 use crate::process::{Task, ended_with_xtask};
-use crate::setup::{self, QEMU};
+use crate::setup::{self, ARM64_FIRMWARE};
 
 /// A kernel without a root file system panics within 2 s under KVM.
 const KVM_TRIAL: Duration = Duration::from_secs(15);
@@ -21,7 +23,26 @@ const EMULATED: &str = "max,-erms,-fsrm,-fsrs,-fzrm,-fsrc";
 /// the timer at boot: it counts ticks against a loop of instructions, and panics where the host was busy elsewhere
 /// ("IO-APIC + timer doesn't work!", seen under emulation).
 const KERNEL_ARGUMENTS: &str =
-    "console=ttyS0 quiet panic=-1 oops=panic no_timer_check lsm=landlock,lockdown,yama,integrity,apparmor,bpf";
+    "quiet panic=-1 oops=panic no_timer_check lsm=landlock,lockdown,yama,integrity,apparmor,bpf";
+
+/// What a machine of an architecture is beside its memory and devices.
+struct Platform {
+    machine: &'static str,
+    /// The processor under emulation.
+    emulated: &'static str,
+    console: &'static str,
+    firmware: Option<&'static str>,
+}
+
+const X86_64: Platform = Platform { machine: "q35,nvdimm=on", emulated: EMULATED, console: "ttyS0", firmware: None };
+/// With ACPI and its firmware: kernels find NVDIMMs by ACPI's tables. Pointers are authenticated by an algorithm of QEMU's own: the architecture's
+/// takes half of the emulator's time.
+const ARM64: Platform = Platform {
+    machine: "virt,nvdimm=on,acpi=on,gic-version=3",
+    emulated: "max,pauth-impdef=on",
+    console: "ttyAMA0",
+    firmware: Some(ARM64_FIRMWARE),
+};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Accelerator {
@@ -33,6 +54,7 @@ enum Accelerator {
 
 pub(super) struct Qemu {
     program: PathBuf,
+    platform: &'static Platform,
     version: String,
     accelerator: Accelerator,
 }
@@ -40,10 +62,16 @@ pub(super) struct Qemu {
 impl Qemu {
     /// Finds QEMU, refuses an old one, and tries KVM by booting this kernel: /dev/kvm alone proves nothing, there are
     /// hosts that have it and hang.
-    pub(super) fn find(kernel_image: &Path) -> Result<Self> {
-        let program = setup::host_path(QEMU).with_context(|| format!("{QEMU} is missing: `cargo xtask setup`"))?;
-        let accelerator = if kvm_works(&program, kernel_image) { Accelerator::Kvm } else { Accelerator::Tcg };
-        Ok(Self { program, version: setup::qemu_version()?, accelerator })
+    pub(super) fn find(kernel: &Kernel) -> Result<Self> {
+        let architecture = kernel.flavour.architecture;
+        let name = architecture.qemu();
+        let program = setup::host_path(name).with_context(|| format!("{name} is missing: `cargo xtask setup`"))?;
+        let (platform, has_kvm) = match architecture {
+            Architecture::X86_64 => (&X86_64, kvm_works(&program, &kernel.image)),
+            Architecture::Arm64 => (&ARM64, false),
+        };
+        let accelerator = if has_kvm { Accelerator::Kvm } else { Accelerator::Tcg };
+        Ok(Self { program, platform, version: setup::qemu_version(architecture)?, accelerator })
     }
 
     pub(super) fn counting(self) -> Self {
@@ -77,16 +105,20 @@ impl Qemu {
         let mut command = ended_with_xtask("KILL", self.program.as_os_str());
         let (accelerator, processor, processors) = match self.accelerator {
             Accelerator::Kvm => (["-accel", "kvm"].as_slice(), "host", "2"),
-            Accelerator::Tcg => (&["-accel", "tcg"] as &[_], EMULATED, "2"),
+            Accelerator::Tcg => (&["-accel", "tcg"] as &[_], self.platform.emulated, "2"),
             // One processor: a second one's instructions would pass as time of the first.
             Accelerator::Counting => (&["-accel", "tcg", "-icount", "shift=0,sleep=off"] as &[_], "max", "1"),
         };
         let flag = if machine.has_memory_devices { memory_devices::PROCESSOR_FLAG } else { "" };
         let processor = [processor, flag].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(",");
         command.args(accelerator).args(["-cpu", &processor, "-smp", processors]);
-        command.args(["-machine", if machine.has_memory_devices { memory_devices::MACHINE } else { "q35,nvdimm=on" }]);
+        command.args([
+            "-machine",
+            if machine.has_memory_devices { memory_devices::MACHINE } else { self.platform.machine },
+        ]);
         command.args(["-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot"]);
         command.args(["-serial", "file:/dev/stdout", "-serial", "file:/dev/stderr"]);
+        command.args(self.platform.firmware.iter().flat_map(|firmware| ["-bios", firmware]));
         command.arg("-m").arg(memory(machine));
         for (number, (nvdimm, backend)) in machine.nvdimms.iter().zip(backends).enumerate() {
             command.args(nvdimm_arguments(number, nvdimm, backend));
@@ -100,7 +132,7 @@ impl Qemu {
             command.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=disk0"]);
         }
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
-        command.arg("-append").arg(kernel_arguments(machine, further));
+        command.arg("-append").arg(kernel_arguments(machine, self.platform, further));
         command
     }
 }
@@ -155,12 +187,13 @@ fn value(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }
 
-fn kernel_arguments(machine: &Scenario, further: &str) -> String {
+fn kernel_arguments(machine: &Scenario, platform: &Platform, further: &str) -> String {
     let legacy = match machine.legacy_pmem_bytes / MIB {
         0 => String::new(),
         size => format!("memmap={size}M!{}M", LEGACY_START / MIB),
     };
-    let words = [KERNEL_ARGUMENTS, &legacy, machine.arguments, further];
+    let console = format!("console={}", platform.console);
+    let words = [&console, KERNEL_ARGUMENTS, &legacy, machine.arguments, further];
     words.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
@@ -175,8 +208,8 @@ mod tests {
         let address = default.nvdimms[1].address.unwrap();
         assert_eq!((address % (2 * MIB), address / (2 * MIB) % 2), (0, 1));
         assert!(address >= 4096 * MIB + backend_bytes(&default.nvdimms[0]));
-        assert!(kernel_arguments(default, "a=1 b=2").ends_with(" memmap=512M!1024M a=1 b=2"));
-        assert_eq!(kernel_arguments(default, "").split(' ').next_back(), Some("memmap=512M!1024M"));
+        assert!(kernel_arguments(default, &X86_64, "a=1 b=2").ends_with(" memmap=512M!1024M a=1 b=2"));
+        assert_eq!(kernel_arguments(default, &X86_64, "").split(' ').next_back(), Some("memmap=512M!1024M"));
         assert!(memory(default).starts_with("2560M,slots=2,maxmem="));
     }
 }

@@ -4,6 +4,7 @@ use guest::kernel_lines::Lines;
 use guest::scope;
 
 use super::variant::Variant;
+use crate::architecture::Architecture;
 
 pub(super) const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -35,6 +36,8 @@ pub(super) struct Scenario {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum On {
     Debian(Lines),
+    /// On an arm64 machine, with each of its flavours.
+    Arm64(Lines),
     Rebuilt(&'static str, Variant),
 }
 
@@ -53,10 +56,11 @@ impl Scenario {
         before.map_or(self.name, Self::first)
     }
 
-    pub(super) fn is_for(&self, line: &str) -> bool {
+    pub(super) fn is_for(&self, line: &str, architecture: Architecture) -> bool {
         match self.kernel {
-            On::Debian(lines) => lines.contain(line),
-            On::Rebuilt(own, _) => own == line,
+            On::Debian(lines) => architecture == Architecture::X86_64 && lines.contain(line),
+            On::Rebuilt(own, _) => architecture == Architecture::X86_64 && own == line,
+            On::Arm64(lines) => architecture == Architecture::Arm64 && lines.contain(line),
         }
     }
 }
@@ -94,6 +98,14 @@ pub(super) const ALL: &[Scenario] = &[
         arguments: "memmap=512M!1600M",
         nvdimms: &[],
         has_memory_devices: true,
+        ..DEFAULT
+    },
+    Scenario {
+        name: scope::ARM64,
+        kernel: On::Arm64(Lines::Arm64),
+        memory_bytes: 2048 * MIB,
+        legacy_pmem_bytes: 0,
+        nvdimms: &[Nvdimm { region_bytes: 8 * GIB, address: None }],
         ..DEFAULT
     },
     // Three boots of one host: a sound kernel, one with the regression, the sound one again. The kernel takes the last of its

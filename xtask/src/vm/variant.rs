@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use fs_err as fs;
 
-use super::kernel::{self, FLAVOUR, Kernel};
+use super::kernel::{self, CLOUD, Kernel};
 use crate::debian::{NotAvailable, Package, Suite};
 use crate::paths;
 use crate::process::Task;
@@ -60,9 +60,9 @@ impl Variants {
 
 /// Builds these variants for a kernel line, unless that was done before. The error is a `NotAvailable` if the line is gone.
 pub(super) fn provide(line: &str, wanted: &[Variant]) -> Result<Variants> {
-    let suite = kernel::suite(line)?;
+    let suite = kernel::suite(line, CLOUD.architecture)?;
     let choose = |suite: &Suite| Ok(Sources::resolve(suite, line)?.map(|sources| sources.image));
-    let kernel = kernel::provide_chosen(&suite, line, choose)?;
+    let kernel = kernel::provide_chosen(&suite, (line, CLOUD), choose)?;
     let gone =
         || anyhow!(NotAvailable(format!("Debian suite {} holds no source of kernel {line} any more", suite.name)));
     let sources = Sources::resolve(&suite, line)?.ok_or_else(gone)?;
@@ -92,9 +92,9 @@ impl Sources {
     /// The newest image of the line of which the suite holds headers and source too: an index may be caught between the
     /// arrival of the one and the others.
     fn resolve(suite: &Suite, line: &str) -> Result<Option<Self>> {
-        for image in kernel::images(suite, line)? {
+        for image in kernel::images(suite, line, CLOUD)? {
             let release = kernel::release_of(&image.name);
-            let common = release.trim_end_matches(FLAVOUR);
+            let common = release.trim_end_matches(CLOUD.suffix);
             let names = [
                 format!("linux-source-{line}"),
                 format!("linux-headers-{release}"),

@@ -13,6 +13,7 @@ use nix::unistd::{Pid, Uid};
 use serde_json::json;
 
 use super::{Findings, Row, quantile};
+use crate::architecture::Architecture;
 use crate::debian::NotAvailable;
 use crate::{build_ebpf, paths};
 
@@ -24,7 +25,7 @@ const ARMED_LIMIT: Duration = Duration::from_secs(30);
 /// Measures a program that does nothing, then the guard of the agent in audit mode.
 pub(in super::super) fn measure() -> Result<Findings> {
     possible()?;
-    let object = build_ebpf::empty()?;
+    let object = build_ebpf::empty(Architecture::HOST)?;
     let attached = Empty::attach(&object).map_err(|error| cannot(&format!("{error:#}")))?;
     let empty = rounds(bpf::EMPTY_PROGRAM)?;
     drop(attached);
