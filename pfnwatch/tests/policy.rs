@@ -61,7 +61,7 @@ fn the_example_is_valid_and_explained() {
     for said in [
         "is valid",
         "Mode audit",
-        "goes, release",
+        "ends, release",
         "0.1 %",
         "16 GiB   258 MiB            16.3 MiB  514 MiB: OVERSIZE",
         "No exemptions",
@@ -113,7 +113,7 @@ fn warnings_say_what_is_most_likely_not_meant() {
     let warnings: Vec<_> = answer["warnings"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
     let expected = [
         "nothing that a kernel with the regression makes",
-        "exemption 1, the region with set_cookie 0xdeadbeef: it never ends",
+        "exemption 1, the region with set_cookie 0xdeadbeef: it never expires",
         "exemption 2, the region that starts at 0x1000: there is none on this host",
         "exemption 3, the region with set_cookie 0xdeadbeef: it expired at 2020-01-01T00:00:00Z",
         "exemption 3, the region with set_cookie 0xdeadbeef: exemption 1 is for the same",

@@ -33,14 +33,13 @@ use super::predict::{PageCost, page_cost, parameters};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sudo pfnwatch plan                  what each rebuild returns, in which order, and the commands
-  sudo pfnwatch plan namespace0.0     of one namespace alone
-  pfnwatch plan --max-struct-page 64  as under a kernel without the regression
-  sudo pfnwatch plan --format json
+  sudo pfnwatch plan                   what each rebuild returns, in which order, and the commands
+  sudo pfnwatch plan namespace0.0      the same for one namespace
+  pfnwatch plan --max-struct-page 64   as under a kernel without the regression
   sudo pfnwatch plan --script plan.sh  the same as a script; `sh plan.sh` only checks
 
-pfnwatch never runs these commands: every rebuild destroys what is in the namespace. Each begins with checks, and stops
-if the namespace is another one by now, or if something uses it.
+pfnwatch never runs these commands: every rebuild destroys what is in the namespace. Each block begins with checks, and \
+stops if the namespace is another one by now, or if something uses it.
 
 Exit codes: 0 nothing to do; 1 error; 2 wrong usage; 3 there is something to rebuild.")]
 pub struct Args {
