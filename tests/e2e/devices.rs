@@ -293,7 +293,7 @@ fn each_step_of_a_cxl_device_is_an_event() -> Result<()> {
     let mut appeared =
         json!({ "event": "device_appeared", "device": name, "kind": "cxl", "parent": region.name, "size_bytes": GIB });
     appeared.as_object_mut().context("an object")?.extend(none.as_object().context("an object")?.clone());
-    life.next(&[appeared.clone()])?;
+    life.next(std::slice::from_ref(&appeared))?;
     let start = start_address(&name)?;
 
     let devdax =
@@ -321,7 +321,7 @@ fn each_step_of_a_cxl_device_is_an_event() -> Result<()> {
     life.next(&[changed(&name, &offline, &none)])?;
     let gone = json!({ "event": "device_disappeared", "device": name, "before": none, "left_online_bytes": 0 });
     modules::unload("dax_cxl")?;
-    life.next(&[gone.clone()])?;
+    life.next(std::slice::from_ref(&gone))?;
     modules::load("dax_cxl")?;
     life.next(&[appeared])?;
     region.delete()?;
