@@ -10,6 +10,7 @@ mod installed;
 mod logged;
 mod members;
 mod removed;
+mod rpm;
 mod stalled;
 mod upgraded;
 // The last by its name: what it makes has to stay for the next boot.

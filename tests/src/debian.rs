@@ -16,6 +16,10 @@ pub const PACKAGES: &str = "/run/guest/packages";
 pub const PACKAGES_IN_INITRAMFS: &str = "/packages";
 pub const PACKAGE: &str = "pfnwatch.deb";
 pub const NEWER: &str = "pfnwatch-newer.deb";
+pub const RPM: &str = "pfnwatch.rpm";
+pub const NEWER_RPM: &str = "pfnwatch-newer.rpm";
+/// The program rpm with what it needs.
+pub const RPM_TOOLS: &str = "rpm-tools.tar";
 
 pub const UNIT: &str = "pfnwatch.service";
 const CONFIGURATION: &str = "/etc/pfnwatch/conf.d/50-test.toml";

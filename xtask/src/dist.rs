@@ -45,7 +45,8 @@ pub(crate) fn all() -> Result<()> {
         let tree = paths::release(architecture).join("dist/tree");
         debian::empty_folder(&tree)?;
         debian::unpack(&[&deb], &tree)?;
-        let made = [deb, rpm(architecture, &tree, &dist, &date)?, tarball(architecture, &tree, &dist, &date)?];
+        let made =
+            [deb, rpm((architecture, version()), &tree, &dist, &date)?, tarball(architecture, &tree, &dist, &date)?];
         let dependencies = Dependencies::read(architecture)?;
         made.iter().try_for_each(|file| sbom(architecture, file, &dependencies, &date))?;
     }
@@ -121,12 +122,20 @@ fn deb(architecture: Architecture, dist: &Path, date: &Date) -> Result<PathBuf> 
     files.find(|file| file.to_string_lossy().ends_with(&ending)).context("cargo-deb made no package")
 }
 
+/// An RPM of the files in the Debian package for this host, and the same with a higher version, in a folder.
+pub(crate) fn rpms(deb: &Path, folder: &Path) -> Result<[PathBuf; 2]> {
+    let (tree, date) = (folder.join("rpm-tree"), Date::of_release()?);
+    debian::empty_folder(&tree)?;
+    debian::unpack(&[deb], &tree)?;
+    let rpm = |version: &str| rpm((Architecture::HOST, version), &tree, folder, &date);
+    Ok([rpm(version())?, rpm(&format!("{}+later", version()))?])
+}
+
 /// rpmbuild packs the same files.
-fn rpm(architecture: Architecture, tree: &Path, dist: &Path, date: &Date) -> Result<PathBuf> {
-    let file = dist.join(format!("pfnwatch-{}-1.{}.rpm", version(), architecture.name()));
+fn rpm((architecture, version): (Architecture, &str), tree: &Path, dist: &Path, date: &Date) -> Result<PathBuf> {
+    let file = dist.join(format!("pfnwatch-{version}-1.{}.rpm", architecture.name()));
     let spec = paths::root().join("pfnwatch/dist/rpm/pfnwatch.spec");
-    let words =
-        [spec.as_os_str(), architecture.name().as_ref(), version().as_ref(), tree.as_os_str(), file.as_os_str()];
+    let words = [spec.as_os_str(), architecture.name().as_ref(), version.as_ref(), tree.as_os_str(), file.as_os_str()];
     let task = Task::script(MAKE_RPM, words).env("SOURCE_DATE_EPOCH", &date.epoch);
     task.limit(LIMIT).read().map(|_| file)
 }

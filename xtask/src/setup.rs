@@ -1,6 +1,8 @@
 //! Set-up: installs what is missing, reports what it does, and costs next to nothing if everything is there.
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
 
 use crate::architecture::Architecture;
 use crate::debian;
@@ -56,6 +58,12 @@ pub(crate) fn for_test() -> Result<()> {
 pub(crate) fn for_dist() -> Result<()> {
     host::ensure(&["dpkg-deb", "xz"])?;
     CARGO_DEB.ensure()
+}
+
+/// The program rpm, installed if it is missing.
+pub(crate) fn rpm() -> Result<PathBuf> {
+    host::ensure(&["rpmbuild"])?;
+    host::path("rpm").context("Debian's package rpm has no program rpm")
 }
 
 /// What all artefacts need: the same, and rpmbuild.

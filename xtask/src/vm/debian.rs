@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 use fs_err as fs;
-use guest::debian::{NEWER, PACKAGE, PACKAGES_IN_INITRAMFS};
+use guest::debian::{NEWER, NEWER_RPM, PACKAGE, PACKAGES_IN_INITRAMFS, RPM, RPM_TOOLS};
 
 use super::scenario::Scenario;
 use super::{disk, home};
@@ -32,6 +32,7 @@ const MAKE: &str = include_str!("make-debian.sh");
 /// Makes the same package with a higher version, packed quickly and unpacked quickly in the guest: `$1` the package, `$2`
 /// the folder to make, for `newer.deb`.
 const MAKE_NEWER: &str = include_str!("make-newer.sh");
+const PACK_RPM: &str = include_str!("rpm-tools.sh");
 
 pub(super) struct Installation {
     image: PathBuf,
@@ -57,7 +58,12 @@ pub(super) fn provide() -> Result<Installation> {
     let package = package()?;
     let folder = paths::target().join("vm/debian-packages");
     Task::script(MAKE_NEWER, [&package, &folder]).read()?;
-    Ok(Installation { image, packages: vec![(place(PACKAGE), package), (place(NEWER), folder.join("newer.deb"))] })
+    let (tools, rpm) = (folder.join(RPM_TOOLS), setup::rpm()?);
+    Task::script(PACK_RPM, [&tools, &rpm]).read()?;
+    let [rpm, newer_rpm] = dist::rpms(&package, &folder)?;
+    let packages =
+        [(PACKAGE, package), (NEWER, folder.join("newer.deb")), (RPM, rpm), (NEWER_RPM, newer_rpm), (RPM_TOOLS, tools)];
+    Ok(Installation { image, packages: packages.map(|(name, file)| (place(name), file)).into() })
 }
 
 /// What is built on a Debian runs on that Debian, and not on an older one.
