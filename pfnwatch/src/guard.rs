@@ -8,13 +8,13 @@ pub mod self_test;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use pfnwatch_common::guard::NamespacePlace;
+use pfnwatch_common::guard::{KnownBlock, NamespacePlace};
 use pfnwatch_common::policy::Snapshot;
 
 use self::exemptions::Exemptions;
@@ -43,6 +43,8 @@ pub struct Guard {
     region_epochs: Vec<u64>,
     /// Whether a namespace was destroyed of whose place something may still be known.
     has_destroyed: bool,
+    /// What is known of places that had no namespace when that was looked at last.
+    absent: BTreeMap<NamespacePlace, KnownBlock>,
     /// The names of the regions, by their start addresses.
     region_names: BTreeMap<u64, String>,
     host_clock: Rc<dyn os::clock::Clock>,
@@ -110,6 +112,7 @@ impl Guard {
             was_open: false,
             region_epochs: Vec::new(),
             has_destroyed: false,
+            absent: BTreeMap::new(),
             region_names: BTreeMap::new(),
             host_clock: clock,
             clock: Clock::start(wall, boot_ns),
@@ -144,7 +147,7 @@ impl Guard {
         let is_adopted = in_force.armed && in_force.module_epoch == wanted.kernel.module_epoch;
         if shared && !is_adopted {
             // They belong to another libnvdimm.
-            tables.forget(tables.known_places());
+            tables.forget(tables.known_blocks().into_keys().collect());
         }
         // Nobody has followed what was destroyed meanwhile.
         self.has_destroyed |= shared;
@@ -208,13 +211,25 @@ impl Guard {
     /// They cannot be read.
     pub fn forget_destroyed(&mut self, present: impl FnOnce() -> io::Result<Vec<(String, u64)>>) -> anyhow::Result<()> {
         let Some(tables) = self.tables.as_mut().filter(|_| self.has_destroyed) else { return Ok(()) };
-        // Before the namespaces: what is made meanwhile is not forgotten.
-        let known = tables.known_places();
+        let mut absent = tables.known_blocks();
+        // A namespace that is made again replaces what is known of its place. So an old entry does no harm while there is room, and
+        // one that is removed in that very moment would leave the new namespace unseen.
+        if absent.len().saturating_mul(4) < tables.known_capacity().saturating_mul(3) {
+            self.absent.clear();
+            return Ok(());
+        }
         let present = present().context("the namespaces cannot be read")?;
-        let present: BTreeSet<NamespacePlace> =
-            present.iter().filter_map(|(region, start)| namespace_blocks::place(region, *start)).collect();
-        tables.forget(known.into_iter().filter(|place| !present.contains(place)).collect());
-        self.has_destroyed = false;
+        for (region, start) in present {
+            if let Some(place) = namespace_blocks::place(&region, start) {
+                absent.remove(&place);
+            }
+        }
+        // What was absent the last time as well, and unchanged: nothing is made there all the time.
+        let (gone, new): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            absent.into_iter().partition(|(place, block)| self.absent.get(place) == Some(block));
+        tables.forget(gone.into_keys().collect());
+        self.has_destroyed = !new.is_empty();
+        self.absent = new;
         Ok(())
     }
 

@@ -27,17 +27,28 @@ fn cargo_home() -> Result<PathBuf> {
 
 /// The compiler's options by which these folders have names that are the same everywhere.
 pub(crate) fn remapped() -> Result<Vec<String>> {
+    let option = |(folder, name): (PathBuf, String)| format!("--remap-path-prefix={}={name}", folder.display());
+    Ok(renamed()?.map(option).into())
+}
+
+/// The same for GCC: ring's debug information names folders, and the build id is a hash of it although it is stripped.
+pub(crate) fn remapped_in_c() -> Result<Vec<String>> {
+    let option = |(folder, name): (PathBuf, String)| format!("-ffile-prefix-map={}={name}", folder.display());
+    Ok(renamed()?.map(option).into())
+}
+
+/// Of names that match, the last counts, to both compilers.
+fn renamed() -> Result<[(PathBuf, String); 4]> {
     let commit = Task::new("rustc", ["--version", "--verbose"]).dir(&paths::root()).read()?;
     let commit = commit.lines().find_map(|line| line.strip_prefix("commit-hash: ")).unwrap_or("unknown").to_owned();
     let library =
         toolchain::sysroot()?.canonicalize().context("the toolchain is nowhere")?.join("lib/rustlib/src/rust");
-    let renamed = [
+    Ok([
         (paths::root(), ".".to_owned()),
         (paths::target(), "target".to_owned()),
         (cargo_home()?.join("registry/src"), "registry".to_owned()),
         (library, format!("/rustc/{commit}")),
-    ];
-    Ok(renamed.map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display())).into())
+    ])
 }
 
 /// Fails if the file `$1` has one of the other arguments in it, and shows where.

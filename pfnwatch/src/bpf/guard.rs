@@ -2,7 +2,9 @@
 
 mod tables;
 
-use anyhow::Context as _;
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, bail};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::{Ebpf, Pod};
 use pfnwatch_common::guard::{KnownBlock, NamespacePlace, REGION_EPOCH_SLOTS};
@@ -20,6 +22,7 @@ pub struct GuardMaps {
     module_epoch: Array<MapData, u64>,
     region_epochs: Array<MapData, u64>,
     known_blocks: HashMap<MapData, Wire<NamespacePlace>, Wire<KnownBlock>>,
+    known_capacity: usize,
     one_shot_exemptions: HashMap<MapData, u64, u64>,
     active_owner: Array<MapData, u64>,
 }
@@ -41,12 +44,18 @@ impl GuardMaps {
     }
 
     fn find(mut map: impl FnMut(&'static str) -> anyhow::Result<Map>) -> anyhow::Result<Self> {
+        let known_blocks = map(names::KNOWN_BLOCKS)?;
+        let known_capacity = match &known_blocks {
+            Map::HashMap(data) => data.info().context("the size of the map KNOWN_BLOCKS")?.max_entries(),
+            other => bail!("the map KNOWN_BLOCKS is of another kind: {other:?}"),
+        };
         Ok(Self {
+            known_capacity: usize::try_from(known_capacity)?,
+            known_blocks: known_blocks.try_into().context("cannot use the map KNOWN_BLOCKS")?,
             policies: array(names::POLICIES, &mut map)?,
             active: array(names::ACTIVE, &mut map)?,
             module_epoch: array(names::MODULE_EPOCH, &mut map)?,
             region_epochs: array(names::REGION_EPOCHS, &mut map)?,
-            known_blocks: hash(names::KNOWN_BLOCKS, &mut map)?,
             one_shot_exemptions: hash(names::ONE_SHOT_EXEMPTIONS, &mut map)?,
             active_owner: array(names::ACTIVE_OWNER, &mut map)?,
         })
@@ -95,8 +104,12 @@ impl GuardTables for GuardMaps {
         }
     }
 
-    fn known_places(&self) -> Vec<NamespacePlace> {
-        self.known_blocks.keys().flatten().map(|Wire(place)| place).collect()
+    fn known_capacity(&self) -> usize {
+        self.known_capacity
+    }
+
+    fn known_blocks(&self) -> BTreeMap<NamespacePlace, KnownBlock> {
+        self.known_blocks.iter().flatten().map(|(Wire(place), Wire(block))| (place, block)).collect()
     }
 
     fn forget(&mut self, places: Vec<NamespacePlace>) {

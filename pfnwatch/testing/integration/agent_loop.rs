@@ -21,7 +21,7 @@ use crate::model::status::{DegradedPart, Status};
 use crate::model::view::ProgramRuns;
 use crate::os::control_client;
 use crate::sysfs::module_watch::ModuleChange;
-use crate::testing::kernel::{FakeKernel, Message, counters};
+use crate::testing::kernel::{FakeKernel, KNOWN_CAPACITY, Message, counters};
 use crate::testing::run_agent::Rig;
 use crate::testing::tree::{Pmem, Tree};
 
@@ -542,17 +542,34 @@ fn mode_of_a_person_outlives_restarts_and_reloads() {
     assert!(states.iter().any(|state| state["mode"] == "enforce" && state["configured_mode"] == "audit"));
 }
 
-/// What was known of a namespace that is no longer there makes room for others.
+/// What was known of namespaces that are no longer there makes room for others, once room is short. What changes meanwhile is in use.
 #[test]
-fn places_without_a_namespace_are_forgotten() {
+fn places_without_a_namespace_are_forgotten_if_room_is_short() {
     let kernel = FakeKernel::sound();
     scenario(&kernel, HELD, async |_| {});
-    let gone = NamespacePlace { start: 5 << 30, region: 0 };
-    kernel.set(|state| state.maps.blocks.insert(gone, KnownBlock::NONE));
+    let place = |number| NamespacePlace { start: (5 << 30) + (number << 24), region: 0 };
+    let fill = |count| {
+        let places = (0..count).map(|number| (place(number), KnownBlock::NONE)).collect();
+        kernel.set(|state| state.maps.blocks = places);
+    };
+    let known = |rig: &Rig| rig.kernel.get().maps.blocks.len();
+    fill(KNOWN_CAPACITY as u64 * 3 / 4 - 1);
     scenario(&kernel, HELD, async |rig| {
-        assert!(rig.kernel.get().maps.blocks.contains_key(&gone), "the guard is adopted with what it knows");
+        let before = known(rig);
+        for _ in 0..3 {
+            rig.tick().await;
+        }
+        assert_eq!(known(rig), before, "there is room");
+    });
+    fill(KNOWN_CAPACITY as u64 * 3 / 4);
+    scenario(&kernel, HELD, async |rig| {
+        let before = known(rig);
         rig.tick().await;
-        assert!(!rig.kernel.get().maps.blocks.contains_key(&gone));
+        assert_eq!(known(rig), before, "they may be made again");
+        rig.kernel.set(|state| state.maps.blocks.insert(place(3), KnownBlock::of_uuid([1, 2])));
+        rig.tick().await;
+        let left: Vec<_> = rig.kernel.get().maps.blocks.keys().copied().collect();
+        assert_eq!(left, [place(3)], "one is used");
     });
 }
 

@@ -38,6 +38,9 @@ use tokio::sync::oneshot;
 const START: Duration = Duration::from_secs(1_767_323_045);
 
 /// The kernel, shared by the test and by the agent's sensor.
+/// Of how many namespaces the guard can know something.
+pub const KNOWN_CAPACITY: usize = 16;
+
 #[derive(Clone, Default)]
 pub struct FakeKernel(Arc<Mutex<State>>);
 
@@ -368,8 +371,12 @@ impl GuardTables for FakeKernel {
         Ok(true)
     }
 
-    fn known_places(&self) -> Vec<NamespacePlace> {
-        self.get().maps.blocks.keys().copied().collect()
+    fn known_capacity(&self) -> usize {
+        KNOWN_CAPACITY
+    }
+
+    fn known_blocks(&self) -> BTreeMap<NamespacePlace, KnownBlock> {
+        self.get().maps.blocks.clone()
     }
 
     fn forget(&mut self, places: Vec<NamespacePlace>) {

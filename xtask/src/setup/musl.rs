@@ -12,7 +12,7 @@ use super::host;
 use crate::architecture::Architecture;
 use crate::debian::{self, Suite};
 use crate::process::Task;
-use crate::{paths, toolchain};
+use crate::{paths, toolchain, traces};
 
 const SUITE: &str = "trixie";
 const RUSTUP_LIMIT: Duration = Duration::from_secs(300);
@@ -42,7 +42,7 @@ pub(crate) fn for_target(task: Task, architecture: Architecture) -> Result<Task>
     let flags = if architecture == Architecture::Arm64 { " -mno-outline-atomics" } else { "" };
     Ok(task
         .env(&format!("CC_{in_names}"), architecture.gcc())
-        .env(&format!("CFLAGS_{in_names}"), format!("-nostdinc {system}{flags}"))
+        .env(&format!("CFLAGS_{in_names}"), format!("-nostdinc {system}{flags} {}", traces::remapped_in_c()?.join(" ")))
         .env(&format!("CARGO_TARGET_{}_LINKER", in_names.to_uppercase()), architecture.gcc()))
 }
 

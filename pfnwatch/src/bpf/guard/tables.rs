@@ -1,5 +1,7 @@
 //! What the agent's side of the guard needs of the guard's maps. The agent's unit tests have their own.
 
+use std::collections::BTreeMap;
+
 use pfnwatch_common::guard::{KnownBlock, NamespacePlace};
 use pfnwatch_common::policy::Snapshot;
 
@@ -26,8 +28,11 @@ pub trait GuardTables {
     /// The map cannot be written.
     fn add_known_block(&mut self, place: NamespacePlace, block: KnownBlock) -> anyhow::Result<bool>;
 
-    /// Where the namespaces are of which something is known.
-    fn known_places(&self) -> Vec<NamespacePlace>;
+    /// Of how many namespaces something can be known at once.
+    fn known_capacity(&self) -> usize;
+
+    /// What is known of which namespaces.
+    fn known_blocks(&self) -> BTreeMap<NamespacePlace, KnownBlock>;
 
     /// Makes namespaces unseen.
     fn forget(&mut self, places: Vec<NamespacePlace>);
