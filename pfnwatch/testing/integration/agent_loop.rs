@@ -547,7 +547,7 @@ fn mode_of_a_person_outlives_restarts_and_reloads() {
 fn places_without_a_namespace_are_forgotten_if_room_is_short() {
     let kernel = FakeKernel::sound();
     scenario(&kernel, HELD, async |_| {});
-    let place = |number| NamespacePlace { start: (5 << 30) + (number << 24), region: 0 };
+    let place = |number| NamespacePlace { start: (5_u64 << 30) + (number << 24), region: 0 };
     let fill = |count| {
         let places = (0..count).map(|number| (place(number), KnownBlock::NONE)).collect();
         kernel.set(|state| state.maps.blocks = places);
