@@ -86,11 +86,7 @@ pub fn info_blocks(path: &Path) -> Option<Vec<ObservedBlock>> {
 fn request_within(timeout: Duration, path: &Path, request: &Request) -> Result<Response, ClientError> {
     let line = request.line().map_err(ClientError::Refused)?;
     let stream = connect(path)?;
-    stream
-        .set_read_timeout(Some(timeout))
-        .and_then(|()| stream.set_write_timeout(Some(timeout)))
-        .map_err(|error| anyhow!(error))?;
-    let said = exchange(stream, &line).with_context(|| format!("asking the agent at {}", path.display()))?;
+    let said = exchange(stream, &line, timeout).with_context(|| format!("asking the agent at {}", path.display()))?;
     if said.is_empty() {
         return Err(anyhow!("the agent at {} ended without an answer", path.display()).into());
     }
@@ -122,7 +118,9 @@ fn trusted(stream: UnixStream) -> anyhow::Result<UnixStream> {
 }
 
 /// Sends the line, and reads until the agent closes the connection.
-fn exchange(mut stream: UnixStream, line: &[u8]) -> anyhow::Result<Vec<u8>> {
+fn exchange(mut stream: UnixStream, line: &[u8], timeout: Duration) -> anyhow::Result<Vec<u8>> {
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
     // An agent that refuses without reading closes early: its answer can still be read.
     let wrote = stream.write_all(line);
     let mut said = Vec::new();
@@ -132,7 +130,7 @@ fn exchange(mut stream: UnixStream, line: &[u8]) -> anyhow::Result<Vec<u8>> {
         // An agent that refuses before it has read all lets go of the rest: that it answered counts.
         Err(_) if said.ends_with(b"\n") => Ok(said),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            bail!("it did not answer in time")
+            bail!("it did not answer within {} s", timeout.as_secs())
         }
         Err(error) => Err(error.into()),
     }

@@ -119,7 +119,7 @@ mod tests {
             user: User::Root,
             text: "one \\\nmore".into(),
             lines: 5..8,
-            output: output(&["first", "", "again"]),
+            output: output(&["said", "", "again"]),
         };
         assert_eq!(
             commands,
