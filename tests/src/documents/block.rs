@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     const PAGE: &str =
-        "Text\n```console regressed\n# one \\\n> more\nsaid\n\nagain\n$ two\n```\n```toml /etc/a\n# a = 1\n```\n";
+        "Text\n```console regressed\n# one \\\n> more\nfirst\n\nagain\n$ two\n```\n```toml /etc/a\n# a = 1\n```\n";
 
     #[test]
     fn blocks_with_their_words() {
@@ -119,7 +119,7 @@ mod tests {
             user: User::Root,
             text: "one \\\nmore".into(),
             lines: 5..8,
-            output: output(&["said", "", "again"]),
+            output: output(&["first", "", "again"]),
         };
         assert_eq!(
             commands,
