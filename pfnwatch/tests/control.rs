@@ -217,8 +217,8 @@ fn a_held_guard_is_released() {
     assert!(!agent.kernel.get().is_pinned);
     assert_eq!(
         said,
-        "removed /sys/fs/bpf/pfnwatch/guard\nThe guard is not held any more. The agent that runs guards on, until it \
-         ends.\n"
+        "removed /sys/fs/bpf/pfnwatch/guard\nThe guard is not pinned any more. The running agent's guard stays until \
+         the agent ends.\n"
     );
 }
 

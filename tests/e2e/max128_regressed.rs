@@ -86,7 +86,10 @@ fn is_told_once_and_ends_by_a_rebuild_or_where_it_is_accepted() -> Result<()> {
     // What the kernel costs is accepted; the namespace is not.
     let accept = |whose| guard::pfnwatch(&["baseline", "accept", whose, "--reason", "ticket 7"]);
     let said = accept("--host")?;
-    ensure!(said.code == Some(0) && said.stdout.starts_with("accepted: that a namespace of 1 TiB"), "{said:?}");
+    ensure!(
+        said.code == Some(0) && said.stdout.starts_with("accepted: the new baseline of a namespace of 1 TiB"),
+        "{said:?}"
+    );
     let accepted = regression_event(&mut agent, "baseline_accepted", "host")?;
     ensure!(accepted.pointer("/by/uid") == Some(&0.into()) && has_text(&accepted, "reason", "ticket 7"), "{accepted}");
     let again = accept("--host")?;

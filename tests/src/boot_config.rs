@@ -24,11 +24,13 @@ pub struct BootConfig {
 pub struct Soak {
     pub seconds: u64,
     pub seed: u64,
+    /// How often a caller that never gives up tries a creation that is denied.
+    pub creations: u32,
 }
 
 impl Soak {
     /// Of a run of all tests: one and a half minutes on each of two kernels, with the same seed.
-    pub const DEFAULT: Self = Self { seconds: 90, seed: 1 };
+    pub const DEFAULT: Self = Self { seconds: 90, seed: 1, creations: 300 };
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]

@@ -36,12 +36,20 @@ pub struct Policy {
     hold: bool,
     exemptions: Vec<String>,
     receiver: Option<SocketAddr>,
+    max_store_bytes: Option<u64>,
 }
 
 impl Policy {
     /// The defaults: what a regressed kernel makes is oversize.
     pub const fn default_audit(stance: GuardMode) -> Self {
-        Self { stance, reference_struct_page: STRUCT_PAGE, hold: false, exemptions: Vec::new(), receiver: None }
+        Self {
+            stance,
+            reference_struct_page: STRUCT_PAGE,
+            hold: false,
+            exemptions: Vec::new(),
+            receiver: None,
+            max_store_bytes: None,
+        }
     }
 
     /// The ideal is computed with half of what a sound kernel reserves for a page: its map=dev is oversize, unless the
@@ -75,6 +83,11 @@ impl Policy {
         self
     }
 
+    pub const fn store_of(mut self, max_bytes: u64) -> Self {
+        self.max_store_bytes = Some(max_bytes);
+        self
+    }
+
     pub fn write(&self) -> Result<()> {
         write(&self.text())
     }
@@ -88,7 +101,8 @@ impl Policy {
             format!("[[alerts.receivers]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"http://{address}/\"\n")
         };
         let receiver = self.receiver.map(receiver).unwrap_or_default();
-        guard + &thresholds + &receiver + &self.exemptions.iter().map(exemption).collect::<String>()
+        let store = self.max_store_bytes.map(|bytes| format!("[store]\nmax_size = \"{bytes}\"\n")).unwrap_or_default();
+        guard + &thresholds + &store + &receiver + &self.exemptions.iter().map(exemption).collect::<String>()
     }
 }
 

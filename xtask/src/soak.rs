@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: the test of that name alone, for longer than a run of all tests has time for.
+//! `cargo xtask soak`: the tests of that name alone, for longer than a run of all tests has time for.
 //!
 //! `guest::soak` describes it.
 
@@ -24,6 +24,12 @@ pub(crate) struct Args {
     /// What everything is chosen by, as a soak before this one has printed it; without it another one each time
     #[arg(long)]
     seed: Option<u64>,
+    /// How often a caller that never gives up tries a creation that the guard denies
+    #[arg(long, default_value_t = 10_000)]
+    creations: u32,
+    /// Words of which a test's name must hold one; none runs both tests
+    #[arg(last = true, value_name = "FILTER")]
+    filter: Vec<String>,
 }
 
 /// The lines on which the soak is among the tests (`guest::scope`).
@@ -33,14 +39,10 @@ fn soaked_lines() -> Vec<&'static str> {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let seed = args.seed.map_or_else(seed_of_now, Ok)?;
-    let soak = Soak { seconds: args.minutes * 60, seed };
+    let soak = Soak { seconds: args.minutes * 60, seed, creations: args.creations };
+    let filter = if args.filter.is_empty() { vec!["soak::".to_owned()] } else { args.filter.clone() };
     println!("{} minutes on each of {}, seed {seed}", args.minutes, args.kernel.join(", "));
-    let tally = vm::run(&vm::Args {
-        kernel: args.kernel.clone(),
-        arch: Architecture::X86_64,
-        filter: vec!["soak::".to_owned()],
-        soak,
-    })?;
+    let tally = vm::run(&vm::Args { kernel: args.kernel.clone(), arch: Architecture::X86_64, filter, soak })?;
     Ok(if tally.failures.is_empty() && tally.not_run.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -48,7 +48,7 @@ pub fn describe_limits(thresholds: &Thresholds) -> String {
     };
     let percent = percent(parts_per_million);
     format!(
-        "more than {reference_struct_page} bytes for each page ask for, by more than {aligns} and by more than {percent} % \
+        "more than {reference_struct_page} bytes for each page require, by more than {aligns} and by more than {percent} % \
          of the namespace"
     )
 }

@@ -76,7 +76,7 @@ fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
     ensure!(told.iter().all(marked), "it is not reported as uncommitted: {told:#?}");
     ensure!(bytes()? == disguised, "the later version's event store was touched");
     let said = command::attempt(agent::PROGRAM, &["events"])?;
-    ensure!(said.code == Some(1) && said.stderr.contains("schema 5"), "{said:?}");
+    ensure!(said.code == Some(1) && said.stderr.contains(&format!("schema {LATER}")), "{said:?}");
 
     // As docs/install.md has it: set aside, and taken back.
     move_aside()?;
@@ -124,8 +124,8 @@ const LOG: &str = "/var/lib/pfnwatch/pfnwatch.db-wal";
 /// Where SQLite has `user_version`, in big endian (sqlite.org/fileformat.html).
 const VERSION_AT: u64 = 60;
 /// The schema that this version writes, and the next one.
-const NOW: u32 = 4;
-const LATER: u32 = 5;
+const NOW: u32 = 5;
+const LATER: u32 = 6;
 
 fn disguise() -> Result<()> {
     change(NOW, LATER)

@@ -122,7 +122,11 @@ impl Run {
             scenario: machine.name.to_owned(),
             filters: self.filter.clone(),
             // A soak takes that long, and then some to look.
-            test_limit_s: if machine.name == scope::SOAK { self.soak.seconds + 2 * TEST_LIMIT_S } else { test_limit_s },
+            test_limit_s: if machine.name == scope::SOAK {
+                self.soak.seconds + u64::from(self.soak.creations) / 4 + 2 * TEST_LIMIT_S
+            } else {
+                test_limit_s
+            },
             purpose,
             soak: self.soak,
         }

@@ -62,10 +62,10 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
 fn text(released: &Released) -> String {
     let mut text: String = released.removed.iter().map(|pin| format!("removed {pin}\n")).collect();
     text.push_str(match (released.removed.is_empty(), released.still_guarding) {
-        (true, false) => "No guard was held.\n",
+        (true, false) => "No pinned guard was found.\n",
         (false, false) => "The guard is removed.\n",
-        (true, true) => "No guard was held. The agent that runs guards, until it ends.\n",
-        (false, true) => "The guard is not held any more. The agent that runs guards on, until it ends.\n",
+        (true, true) => "No pinned guard was found. The running agent's guard stays until the agent ends.\n",
+        (false, true) => "The guard is not pinned any more. The running agent's guard stays until the agent ends.\n",
     });
     text
 }

@@ -170,8 +170,10 @@ impl KernelMessage {
             Self::Claimed { by } => Answer::new(
                 Cause::AlreadyClaimed,
                 match by {
-                    Some(by) => format!("{by} has the namespace: destroy the one that is idle"),
-                    None => "another device of the region has the namespace: destroy the one that is idle".to_owned(),
+                    Some(by) => format!("{by} has the namespace: release the device that is not in use"),
+                    None => {
+                        "another device of the region has the namespace: release the one that is not in use".to_owned()
+                    }
                 },
                 list,
             ),
