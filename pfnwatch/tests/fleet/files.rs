@@ -13,6 +13,9 @@ use super::{peak, reports};
 const PFNWATCH: &str = env!("CARGO_BIN_EXE_pfnwatch");
 /// The limit of the growth from 100 files to 10,000. Their names, of up to 24 bytes each, take 0.6 MiB of it.
 const GROWTH: u64 = 1 << 20;
+/// The least of them counts: a fault maps what happens to be in the page cache around it (`do_fault_around` in mm/memory.c), and each CPU
+/// counts resident pages by itself for a while, which is up to half a MiB.
+const RUNS: usize = 3;
 
 fn fleet(folder: &Path) -> Command {
     let mut command = Command::new(PFNWATCH);
@@ -30,11 +33,14 @@ fn ten_thousand_files_take_no_more_memory_than_a_hundred() {
     let [few, many] = [100, 10_000].map(|hosts| {
         let folder = reports::folder().unwrap();
         reports::fill(folder.path(), &template, hosts).unwrap();
-        let ran = peak::run(&mut fleet(folder.path())).unwrap();
-        let report: Value = serde_json::from_str(&ran.output).unwrap();
-        assert_eq!((ran.code, &report["totals"]["hosts"]), (Some(0), &json!(hosts)));
-        println!("{hosts} files: {:.2} s, {} KiB at most", ran.took.as_secs_f64(), ran.peak_bytes >> 10);
-        ran.peak_bytes
+        let measured = (0..RUNS).map(|_| {
+            let ran = peak::run(&mut fleet(folder.path())).unwrap();
+            let report: Value = serde_json::from_str(&ran.output).unwrap();
+            assert_eq!((ran.code, &report["totals"]["hosts"]), (Some(0), &json!(hosts)));
+            println!("{hosts} files: {:.2} s, {} KiB at most", ran.took.as_secs_f64(), ran.peak_bytes >> 10);
+            ran.peak_bytes
+        });
+        measured.min().unwrap()
     });
     assert!(many <= few + GROWTH, "{few} bytes for 100 files, {many} for 10,000");
 }
