@@ -15,9 +15,9 @@ use crate::vm::counted;
 use crate::{paths, setup};
 
 /// Resident memory, idle, with 64 namespaces.
-pub(super) const MAX_RESIDENT_MIB: f64 = 12.0;
+pub(super) const MAX_RESIDENT_MIB: f64 = 10.0;
 /// eBPF maps and programs.
-pub(super) const MAX_KERNEL_MIB: f64 = 1.0;
+pub(super) const MAX_KERNEL_MIB: f64 = 0.75;
 /// The binary, with the eBPF object inside.
 pub(super) const MAX_INSTALLED_MIB: f64 = 10.0;
 /// Start to attached, as a part of bpftrace's.

@@ -17,7 +17,7 @@ use crate::vm::counted::{self, Place};
 pub(super) mod native;
 
 /// How many instructions a call the guard may cost more than an empty program, on a node that is no link.
-pub(super) const BUDGET: f64 = 20.0;
+pub(super) const BUDGET: f64 = 15.0;
 
 /// Of what something is the cost.
 #[derive(Clone, Copy, PartialEq)]
@@ -140,10 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_20_instructions_more_than_an_empty_program() {
-        let met = findings(&place(), &guest(86)).unwrap();
+    fn the_budget_is_15_instructions_more_than_an_empty_program() {
+        let met = findings(&place(), &guest(81)).unwrap();
         assert!(!met.missed() && met.rows[0].budget.is_some(), "{}", met.table());
-        let missed = findings(&place(), &guest(87)).unwrap();
+        let missed = findings(&place(), &guest(82)).unwrap();
         assert!(missed.missed() && missed.rows[0].is_missed(), "{}", missed.table());
     }
 
