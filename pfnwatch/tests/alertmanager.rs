@@ -44,7 +44,7 @@ fn alerts(alertmanager: SocketAddr) -> Vec<Value> {
 fn people() -> (SocketAddr, Channel<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (sender, told) = mpsc::channel();
+    let (sender, sent) = mpsc::channel();
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let mut request = Vec::new();
@@ -60,7 +60,7 @@ fn people() -> (SocketAddr, Channel<(String, String)>) {
             }
         }
     });
-    (address, told)
+    (address, sent)
 }
 
 struct Agent {
@@ -106,12 +106,12 @@ impl Agent {
 
 fn setting() -> (TempDir, SocketAddr, Vec<Receiver>, Channel<(String, String)>) {
     let folder = tempfile::tempdir().unwrap();
-    let (hook, told) = people();
+    let (hook, sent) = people();
     fs::write(folder.path().join("alertmanager.yml"), CONFIGURATION.replace("HOOK", &hook.to_string())).unwrap();
     let address = stack::free();
     let config = format!("[[alerts.receivers]]\nname = \"am\"\ntype = \"alertmanager\"\nurl = \"http://{address}\"\n");
     fs::write(folder.path().join("pfnwatch.toml"), &config).unwrap();
-    (folder, address, Config::parse(&config).unwrap().alerts().receivers, told)
+    (folder, address, Config::parse(&config).unwrap().alerts().receivers, sent)
 }
 
 fn regression() -> Alert {
@@ -126,7 +126,7 @@ fn regression() -> Alert {
 #[test]
 #[ignore = "needs Alertmanager: cargo xtask alerts"]
 fn told_once_and_resolved_after_a_restart() {
-    let (folder, address, receivers, told) = setting();
+    let (folder, address, receivers, sent) = setting();
     let _program = stack::alertmanager(folder.path(), address);
     let mut agent = Agent::start(folder.path(), &receivers);
     assert_eq!(agent.look(&[regression()]), (1, 0));
@@ -142,21 +142,21 @@ fn told_once_and_resolved_after_a_restart() {
     assert_eq!(agent.look(&[regression()]), (1, 0));
     assert_eq!(agent.look(&[regression()]), (0, 0), "not every time");
     let firing = ("firing".to_owned(), "PfnwatchCapacityRegression".to_owned());
-    assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), firing);
+    assert_eq!(sent.recv_timeout(TIMEOUT).unwrap(), firing);
     thread::sleep(Duration::from_millis(1500));
-    assert!(told.try_recv().is_err(), "sent twice");
+    assert!(sent.try_recv().is_err(), "sent twice");
     drop(agent);
     // The next boot: the regression is gone.
     let mut agent = Agent::start(folder.path(), &receivers);
     assert_eq!(agent.look(&[]), (1, 0));
-    assert_eq!(told.recv_timeout(TIMEOUT).unwrap().0, "resolved");
+    assert_eq!(sent.recv_timeout(TIMEOUT).unwrap().0, "resolved");
     assert!(alerts(address).is_empty(), "{:?}", alerts(address));
 }
 
 #[test]
 #[ignore = "needs Alertmanager: cargo xtask alerts"]
 fn what_began_during_an_outage_arrives_after_it() {
-    let (folder, address, receivers, told) = setting();
+    let (folder, address, receivers, sent) = setting();
     let mut agent = Agent::start(folder.path(), &receivers);
     assert_eq!(agent.look(&[regression()]), (1, 1));
     assert_eq!(agent.look(&[regression()]).0, 0, "it waits: no second message is queued");
@@ -166,13 +166,13 @@ fn what_began_during_an_outage_arrives_after_it() {
     let mut agent = Agent::start(folder.path(), &receivers);
     assert_eq!(agent.look(&[regression()]), (1, 0));
     assert_eq!((alerts(address).len(), agent.dispatcher.deliveries()[0].pending), (1, 0));
-    assert_eq!(told.recv_timeout(TIMEOUT).unwrap().0, "firing");
+    assert_eq!(sent.recv_timeout(TIMEOUT).unwrap().0, "firing");
 }
 
 #[test]
 #[ignore = "needs Alertmanager: cargo xtask alerts"]
 fn a_test_is_sent_without_an_agent() {
-    let (folder, address, _, told) = setting();
+    let (folder, address, _, sent) = setting();
     let config = folder.path().join("pfnwatch.toml");
     let test = |receiver: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
@@ -183,5 +183,5 @@ fn a_test_is_sent_without_an_agent() {
     let said = test("am");
     assert_eq!((said.status.code(), &*said.stdout), (Some(0), b"am has it\n".as_slice()), "{said:?}");
     assert_eq!(alerts(address)[0]["labels"]["alertname"], "PfnwatchTest");
-    assert_eq!(told.recv_timeout(TIMEOUT).unwrap().0, "firing");
+    assert_eq!(sent.recv_timeout(TIMEOUT).unwrap().0, "firing");
 }

@@ -44,7 +44,7 @@ fn writer() {
 fn what_was_told_before_a_kill_is_in_the_event_store_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pfnwatch.db");
-    let mut told: BTreeMap<u64, Value> = BTreeMap::new();
+    let mut reported: BTreeMap<u64, Value> = BTreeMap::new();
     for _ in 0..KILLS {
         let mut writer = Command::new(env::current_exe().unwrap());
         writer.args(["--ignored", "--exact", "writer", "--nocapture"]).env(FILE, &file).stdout(Stdio::piped());
@@ -69,16 +69,16 @@ fn what_was_told_before_a_kill_is_in_the_event_store_once() {
             };
             assert_eq!(event.get("uncommitted"), None, "{event}");
             let number = event["id"].as_u64().unwrap();
-            assert!(told.insert(number, event).is_none(), "number {number} was reported twice");
+            assert!(reported.insert(number, event).is_none(), "number {number} was reported twice");
         }
     }
-    assert!(told.len() > 100, "{} events are no stream", told.len());
+    assert!(reported.len() > 100, "{} events are no stream", reported.len());
     let entries = Reader::open(&file).unwrap().last(&EventFilter::default(), u32::MAX).unwrap();
     let written: BTreeMap<_, Value> =
         entries.iter().map(|entry| (entry.id, serde_json::from_str(&entry.json).unwrap())).collect();
     assert_eq!(written.len(), entries.len(), "a number was given twice");
-    for (number, event) in &told {
+    for (number, event) in &reported {
         assert_eq!(written.get(number), Some(event));
     }
-    eprintln!("{KILLS} kills, {} events reported, {} written", told.len(), written.len());
+    eprintln!("{KILLS} kills, {} events reported, {} written", reported.len(), written.len());
 }

@@ -71,7 +71,7 @@ fn odd() -> Result<u64> {
 struct Line {
     store: String,
     socket: String,
-    told: Vec<Value>,
+    reported: Vec<Value>,
     kills: usize,
     /// The longest time that an agent took to become ready.
     start: Duration,
@@ -83,7 +83,7 @@ impl Line {
         Self {
             store: place("pfnwatch.db"),
             socket: place("control.sock"),
-            told: Vec::new(),
+            reported: Vec::new(),
             kills: 0,
             start: Duration::ZERO,
         }
@@ -111,9 +111,9 @@ impl Line {
         }
         let moment = self.start.mul_f64(1.5 * f64::from(u16::try_from(odd()? % 1000)?) / 1000.0);
         thread::sleep(moment.saturating_sub(begun.elapsed()));
-        let (lived, before) = (begun.elapsed(), self.told.len());
+        let (lived, before) = (begun.elapsed(), self.reported.len());
         self.end(agent)?;
-        if !self.told.iter().skip(before).any(|event| has_text(event, "event", "ready")) {
+        if !self.reported.iter().skip(before).any(|event| has_text(event, "event", "ready")) {
             self.start = self.start.max(lived);
         }
         Ok(())
@@ -121,7 +121,7 @@ impl Line {
 
     fn end(&mut self, mut agent: Agent) -> Result<()> {
         agent.kill()?;
-        self.told.extend(agent.remaining_events());
+        self.reported.extend(agent.remaining_events());
         self.kills += 1;
         Ok(())
     }
@@ -130,10 +130,10 @@ impl Line {
     fn is_whole(&self) -> Result<()> {
         let written = written(&["--store", &self.store])?;
         let written = numbered(&written)?;
-        let changes = self.told.iter().filter(|event| has_text(event, "event", "mode_changed")).count();
+        let changes = self.reported.iter().filter(|event| has_text(event, "event", "mode_changed")).count();
         ensure!(changes > self.kills / 2, "no stream: {changes} changes in {} lives", self.kills);
         let mut numbers: Vec<u64> = Vec::new();
-        for event in &self.told {
+        for event in &self.reported {
             let number = number(event).with_context(|| format!("reported uncommitted: {event}"))?;
             ensure!(written.get(&number) == Some(&event), "{event} is not in the event store as it was reported");
             numbers.push(number);
@@ -194,8 +194,8 @@ fn what_fifty_agents_told_before_they_were_killed_is_written_once() -> Result<()
     })?;
     modules::load_stack()?;
     let kills: usize = lines.iter().map(|line| line.kills).sum();
-    let told: usize = lines.iter().map(|line| line.told.len()).sum();
-    eprintln!("{kills} kills in {:?} ({guarded:?} of guards), {told} events reported", begun.elapsed());
+    let reported: usize = lines.iter().map(|line| line.reported.len()).sum();
+    eprintln!("{kills} kills in {:?} ({guarded:?} of guards), {reported} events reported", begun.elapsed());
     ensure!(kills >= MIN_KILLS, "{kills} kills in {KILLING:?} prove little");
     lines.iter().try_for_each(Line::is_whole)
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::oneshot;
 
-use crate::analysis::device_changes::{differences, inferred_removals, settled};
+use crate::analysis::device_changes::{differences, inferred_removals, with_last_known};
 use crate::analysis::memmap::device::of_device;
 use crate::analysis::memmap_return::DeviceIndex;
 use crate::model::device::{AddressRange, AssessedDevice, MemoryDevice};
@@ -25,7 +25,7 @@ use crate::sysfs::inventory::SysfsRoots;
 use crate::sysfs::inventory::device::DeviceReading;
 
 /// Messages that come within this time of one another are one change: a device of 1 TiB has thousands of memory blocks.
-const SETTLED: Duration = Duration::from_millis(250);
+const DEBOUNCE: Duration = Duration::from_millis(250);
 /// So often that is waited for at most, while messages keep coming.
 const MAX_ROUNDS: u32 = 8;
 
@@ -62,7 +62,7 @@ pub(super) struct DeviceWatch {
 enum Phase {
     Idle,
     /// More messages may follow.
-    Settling {
+    Debouncing {
         timer: Box<dyn Interval>,
         rounds: u32,
     },
@@ -104,7 +104,7 @@ impl DeviceWatch {
     pub(super) fn on_destroyed(&mut self, namespace: NamespaceId, by: Option<Actor>) {
         self.destroyed.push((namespace, by));
         if matches!(self.phase, Phase::Idle) {
-            self.settle();
+            self.debounce();
         }
     }
 
@@ -123,7 +123,7 @@ impl DeviceWatch {
                 Phase::Idle => {
                     let Some(messages) = &mut self.messages else { return Poll::Pending };
                     match task::ready!(messages.poll_next(context)) {
-                        Ok(()) => self.settle(),
+                        Ok(()) => self.debounce(),
                         Err(error) => {
                             self.messages = None;
                             return Poll::Ready(DeviceWork::MessagesFailed(error));
@@ -131,7 +131,7 @@ impl DeviceWatch {
                     }
                 }
                 // Meanwhile no message wakes the agent.
-                Phase::Settling { timer, rounds } => {
+                Phase::Debouncing { timer, rounds } => {
                     let ticked = task::ready!(timer.poll_tick(context));
                     let more = self.messages.as_mut().is_some_and(|messages| messages.discard());
                     if more && *rounds > 0 && ticked.is_ok() {
@@ -154,9 +154,9 @@ impl DeviceWatch {
         }
     }
 
-    fn settle(&mut self) {
-        match self.clock.every(SETTLED) {
-            Ok(timer) => self.phase = Phase::Settling { timer, rounds: MAX_ROUNDS },
+    fn debounce(&mut self) {
+        match self.clock.every(DEBOUNCE) {
+            Ok(timer) => self.phase = Phase::Debouncing { timer, rounds: MAX_ROUNDS },
             Err(_) => self.read(),
         }
     }
@@ -183,7 +183,7 @@ impl DeviceWatch {
         let mut news = self.compare(reading);
         news.events.extend(left);
         if !self.destroyed.is_empty() {
-            self.settle();
+            self.debounce();
         }
         news
     }
@@ -194,7 +194,7 @@ impl DeviceWatch {
             let memory = of_device(&device, &hotplug, &self.host);
             AssessedDevice { device, memory }
         };
-        let now = settled(&self.known, devices.into_iter().map(assess).collect());
+        let now = with_last_known(&self.known, devices.into_iter().map(assess).collect());
         let time = Time(self.clock.wall());
         let news = DeviceNews {
             events: differences(&self.known, &now, &blocks),

@@ -11,17 +11,17 @@ use crate::model::memmap_return::MemmapRemoval;
 
 /// The devices as far as they are known: of one that is being bound, or went away while it was read, what was known before.
 #[must_use]
-pub fn settled(before: &[AssessedDevice], found: Vec<AssessedDevice>) -> Vec<AssessedDevice> {
+pub fn with_last_known(before: &[AssessedDevice], found: Vec<AssessedDevice>) -> Vec<AssessedDevice> {
     let known: BTreeMap<_, _> = before.iter().map(|it| (it.device.name.as_str(), it)).collect();
-    let settle = |found: AssessedDevice| {
-        if found.device.is_settled() {
+    let complete = |found: AssessedDevice| {
+        if found.device.is_completely_read() {
             return Some(found);
         }
         // Its address may be what could not be read.
         let known = known.get(found.device.name.as_str())?;
         (known.device.parent == found.device.parent).then(|| (*known).clone())
     };
-    found.into_iter().filter_map(settle).collect()
+    found.into_iter().filter_map(complete).collect()
 }
 
 /// The events of what happened to devices between two moments, those that are gone first. `left`: which memory blocks there are now

@@ -34,7 +34,7 @@ pub struct MemoryDevice {
 impl MemoryDevice {
     /// Whether all of it could be read: neither is a driver being bound, nor did the device vanish meanwhile.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
+    pub fn is_completely_read(&self) -> bool {
         let passes = |why: &AttributeError| matches!(why, AttributeError::Busy(_) | AttributeError::Vanished);
         let errors = [self.size.as_ref().err(), self.align.as_ref().err(), self.ranges.as_ref().err()];
         !errors.into_iter().flatten().chain(self.blocks.as_ref().err()).any(passes)

@@ -71,9 +71,9 @@ fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
     let disguised = bytes()?;
     let agent = install(PACKAGE, tries)?;
     assert_eq!(debian::version()?, older);
-    let told = debian::journal(&["PFNWATCH_EVENT=denied", &format!("_PID={agent}"), "--lines=1"])?;
+    let denials = debian::journal(&["PFNWATCH_EVENT=denied", &format!("_PID={agent}"), "--lines=1"])?;
     let marked = |entry: &Value| entry.get("PFNWATCH_ID").is_none() && says_not_written(entry);
-    ensure!(told.iter().all(marked), "it is not reported as uncommitted: {told:#?}");
+    ensure!(denials.iter().all(marked), "it is not reported as uncommitted: {denials:#?}");
     ensure!(bytes()? == disguised, "the later version's event store was touched");
     let said = command::attempt(agent::PROGRAM, &["events"])?;
     ensure!(said.code == Some(1) && said.stderr.contains(&format!("schema {LATER}")), "{said:?}");

@@ -84,7 +84,7 @@ fn next_agent_takes_over_without_a_gap() -> Result<()> {
     let prepared = prepare_blank(&small(&region, Mode::Fsdax))?;
     first.denies(&prepared)?;
     let (trying, tries) = (AtomicBool::new(true), AtomicUsize::new(0));
-    let mut told = 0;
+    let mut denials = 0;
     thread::scope(|scope| -> Result<()> {
         let rival = scope.spawn(|| -> Result<()> {
             while trying.load(Ordering::Acquire) {
@@ -106,7 +106,7 @@ fn next_agent_takes_over_without_a_gap() -> Result<()> {
                 })?;
                 next.event("a denial", TIMEOUT, |event| has_text(event, "event", "denied").then_some(()))?;
                 next.kill()?;
-                told += next.events(|event| has_text(event, "event", "denied")).len();
+                denials += next.events(|event| has_text(event, "event", "denied")).len();
             }
             Ok(())
         })();
@@ -115,7 +115,7 @@ fn next_agent_takes_over_without_a_gap() -> Result<()> {
         taken_over
     })?;
     let tries = tries.load(Ordering::Acquire);
-    ensure!(told > 0 && told <= tries, "{told} denials were reported for {tries} tries");
+    ensure!(denials > 0 && denials <= tries, "{denials} denials were reported for {tries} tries");
     nothing_is_written(&prepared.namespace)?;
     release()
 }

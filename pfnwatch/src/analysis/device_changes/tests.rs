@@ -99,12 +99,12 @@ fn a_device_that_is_being_bound_is_as_it_was() {
         busy(device("dax1.0", DeviceDriver::Kmem, None)),
         device("dax2.0", DeviceDriver::None, None),
     ];
-    let now = settled(&known, found);
+    let now = with_last_known(&known, found);
     assert_eq!(kinds(&known, &now), ["device_appeared"]);
     assert_eq!(now.iter().map(|it| it.device.name.as_str()).collect::<Vec<_>>(), ["dax0.0", "dax2.0"]);
     let mut vanishing = device("dax0.0", DeviceDriver::Kmem, None);
     vanishing.device.blocks = Err(AttributeError::Vanished);
-    assert!(kinds(&known, &settled(&known, vec![vanishing])).is_empty());
+    assert!(kinds(&known, &with_last_known(&known, vec![vanishing])).is_empty());
 }
 
 #[test]

@@ -246,17 +246,17 @@ pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts)
             allows_empty: None,
         };
     }
-    let told = RunningKernel::gather(paths, &kernel.release, Vec::new());
-    let bytes = told.resolved.agreed().map(|max| max.effective(told.override_set == Some(true)));
-    let evidence = match &told.resolved.best {
+    let running = RunningKernel::gather(paths, &kernel.release, Vec::new());
+    let bytes = running.resolved.agreed().map(|max| max.effective(running.override_set == Some(true)));
+    let evidence = match &running.resolved.best {
         Some(_) if bytes.is_none() => {
             "the evidence contradicts itself: `pfnwatch kernel --running` shows it".to_owned()
         }
         Some(best) => best.source.to_string(),
-        None if told.problems.is_empty() => "nothing on this host shows it".to_owned(),
-        None => told.problems.join("; "),
+        None if running.problems.is_empty() => "nothing on this host shows it".to_owned(),
+        None => running.problems.join("; "),
     };
-    PageCost { bytes, evidence, allows_empty: told.allows_empty }
+    PageCost { bytes, evidence, allows_empty: running.allows_empty }
 }
 
 /// What is known of the running kernel, its code included.

@@ -17,7 +17,7 @@ const GIB: u64 = 1 << 30;
 const BLOCK: u64 = 128 * MIB;
 /// The first block of the device.
 const FIRST: u64 = 366;
-const SETTLED: Duration = Duration::from_millis(250);
+const DEBOUNCE: Duration = Duration::from_millis(250);
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 const KINDS: [&str; 4] = ["device_appeared", "device_changed", "device_disappeared", "memory_left_online"];
@@ -44,7 +44,7 @@ impl Rig {
             assert!(began.elapsed() < TIMEOUT, "{count} events: {events:#?}");
             tokio::time::sleep(Duration::from_millis(1)).await;
             // For a message that came while an earlier reading went on.
-            self.clock.advance(SETTLED);
+            self.clock.advance(DEBOUNCE);
         }
     }
 
@@ -53,7 +53,7 @@ impl Rig {
         self.kernel.send_device_messages(count);
         self.wait_until_idle().await;
         for _ in 0..2 {
-            self.clock.advance(SETTLED);
+            self.clock.advance(DEBOUNCE);
             self.wait_until_idle().await;
         }
     }
@@ -158,7 +158,7 @@ fn memory_of_a_destroyed_namespace_that_stays_online_is_reported() {
         };
         rig.kernel.send(Message::Record(Bytes::copy_from_slice(notice.as_bytes())));
         rig.wait_until_idle().await;
-        rig.clock.advance(SETTLED);
+        rig.clock.advance(DEBOUNCE);
         let left = rig.device_event(1).await;
         assert_eq!((&left["event"], &left["namespace"]), (&"memory_left_online".into(), &"namespace0.0".into()));
         assert_eq!((&left["left_online_bytes"], &left["by"]["pid"]), (&(4 * BLOCK).into(), &42.into()));

@@ -335,15 +335,7 @@ mod tests {
 
     /// 1 TiB under a kernel with the regression, at an address that is not known.
     fn prediction() -> Prediction {
-        let kernel = KernelFacts {
-            release: "6.1.9".into(),
-            page_size: 4096,
-            struct_page_size: Some(64),
-            deduplicates: Some(true),
-            may_lose_memmap: false,
-            allows_empty: None,
-            aligns: None,
-        };
+        let kernel = KernelFacts { release: "6.1.9".into(), ..KernelFacts::sample() };
         let page_cost = PageCost { bytes: Some(128), evidence: "running code".to_owned(), allows_empty: None };
         let host = KernelParameters { max_struct_page: Some(128), ..KernelParameters::from(&kernel) };
         let geometry = Geometry {
